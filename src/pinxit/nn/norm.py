@@ -1,0 +1,95 @@
+"""Normalisation of activations (batch norm over all ranks) and of weights (spectral norm)."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+class BatchNorm2d(nn.Module):
+    """Batch normalisation (Ioffe & Szegedy 2015) whose statistics may span every rank, on CPU as on GPU.
+
+    Why not `torch.nn.SyncBatchNorm`: it refuses CPU tensors, and it fails in a single process. Running statistics
+    follow `torch.nn.BatchNorm2d` (momentum 0.1, unbiased variance), so checkpoints agree.
+
+    `sync`: average mean and variance over the ranks of `torch.distributed`; every rank must hold as many pixels.
+    `batch_at_test`: in eval mode use each batch's own statistics in place of the running ones, which stay untouched.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(
+        self, channels: int, *, affine: bool = False, sync: bool = True, batch_at_test: bool = False, eps: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.sync, self.batch_at_test, self.eps, self.momentum = sync, batch_at_test, eps, 0.1
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] -> the same shape."""
+        if not self.training and self.batch_at_test:
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        if self.training and self.sync and dist.is_initialized() and dist.get_world_size() > 1:
+            return self._over_all_ranks(x)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+
+    def _over_all_ranks(self, x: Tensor) -> Tensor:
+        world = dist.get_world_size()
+        var, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+        # Two sums, the second of squared distances to the common mean: E[x^2] - E[x]^2 would cancel.
+        common = all_reduce(mean) / world
+        var = all_reduce(var + (mean - common).square()) / world
+        with torch.no_grad():
+            count = x.numel() // x.shape[1] * world
+            self.running_mean.lerp_(common, self.momentum)
+            self.running_var.lerp_(var * count / max(count - 1, 1), self.momentum)
+        scale = torch.rsqrt(var + self.eps)
+        if self.weight is not None:
+            scale = scale * self.weight
+        shift = -common * scale
+        if self.bias is not None:
+            shift = shift + self.bias
+        return (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+class SpectralConv2d(nn.Conv2d):
+    """A convolution by `weight / sigma`, sigma being an estimate of its largest singular value (Miyato et al. 2018).
+
+    Every forward in train mode performs one power iteration and keeps its vectors `u` and `v`, also without gradients;
+    eval mode uses the stored ones as they are. This is what `torch.nn.utils.spectral_norm`, which the authors' weights
+    were trained under, does; the newer parametrisation differs from it in both respects.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool = True
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride=stride, padding=padding, bias=bias)
+        self.register_buffer("u", F.normalize(torch.randn(outputs), dim=0))
+        self.register_buffer("v", F.normalize(torch.randn(inputs * kernel * kernel), dim=0))
+
+    def normalized_weight(self) -> Tensor:
+        """[outputs, inputs, kernel, kernel], in fp32 whatever the precision of the forward."""
+        with torch.autocast(self.weight.device.type, enabled=False):
+            matrix = self.weight.flatten(1)
+            if self.training:
+                with torch.no_grad():
+                    self.v.copy_(F.normalize(torch.mv(matrix.t(), self.u), dim=0, eps=1e-12))
+                    self.u.copy_(F.normalize(torch.mv(matrix, self.v), dim=0, eps=1e-12))
+            # Clones: the next forward overwrites the buffers before this one's backward has read them.
+            sigma = torch.dot(self.u.clone(), torch.mv(matrix, self.v.clone()))
+            return self.weight / sigma
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.normalized_weight(), self.bias)

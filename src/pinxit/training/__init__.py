@@ -1,0 +1,1 @@
+"""The loop that trains any recipe: time, disk and screen."""

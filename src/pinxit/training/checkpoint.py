@@ -1,0 +1,86 @@
+"""`state.pt`: all that a run needs to go on. It loads with `weights_only=True`."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pinxit.errors import PinxitError, expected
+from pinxit.modelfile import replacing
+from pinxit.recipe import Recipe
+
+NAME = "state.pt"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run has come: `step` iterations of the stage numbered `stage` are done."""
+
+    stage: int = 0
+    step: int = 0
+
+
+def save(folder: Path, recipe: Recipe, position: Position, identity: Mapping[str, Any]) -> None:
+    """Write the state; what was there before stays whole until the new file is. Raises `PinxitError` on a full disk."""
+    state = {
+        "format": FORMAT,
+        "identity": json.dumps(identity),
+        "stage": position.stage,
+        "step": position.step,
+        "recipe": recipe.state_dict(),
+        "optimizers": {name: o.state_dict() for name, o in recipe.optimizers.items()},
+        "rng": torch.get_rng_state(),
+        "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    with replacing(folder / NAME) as temporary:
+        torch.save(state, temporary)
+
+
+def read(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The state in a run's folder, if it is of the same method, data and options.
+
+    Raises `PinxitError` naming the first difference, or what is wrong with the file.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise expected(f"run '{folder}'", "without state.pt", "a run that was begun", "leave out --resume to begin it")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise expected(f"checkpoint '{path}'", "damaged", "a whole state.pt", "begin the run anew") from error
+    if state.get("format") != FORMAT:
+        raise expected(f"checkpoint '{path}'", f"of format {state.get('format')}", FORMAT, "use the version it is of")
+    for name, was, now in differences(json.loads(state["identity"]), json.loads(json.dumps(identity))):
+        raise PinxitError(
+            f"{name} is {now!r}, expected {was!r} as the run '{folder}' has it; resume with that, or begin another run"
+        )
+    return state
+
+
+def restore(state: Mapping[str, Any], recipe: Recipe) -> None:
+    """Fill networks and optimizers, grown to the state's stage, and the random generators."""
+    recipe.load_state_dict(state["recipe"])
+    for name, optimizer in recipe.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    torch.set_rng_state(state["rng"])
+    if state["rng_cuda"] and torch.cuda.device_count() == len(state["rng_cuda"]):
+        torch.cuda.set_rng_state_all(state["rng_cuda"])
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """(name, was, now) of each value that differs, nested names joined by dots."""
+    found = []
+    for name in sorted({*was, *now}):
+        a, b = was.get(name), now.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append((f"{prefix}{name}", a, b))
+    return found

@@ -1,0 +1,35 @@
+"""Options of a run that do not change what is learnt. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where, on what and how often."""
+
+    out: Path
+    """Folder of the run: checkpoints, log, samples and the model."""
+    resume: bool = False
+    """Go on from the run's checkpoint, bit for bit as if it had never stopped."""
+    seed: int = 0
+    """Seed of weights, order, augmentation and noise."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto: a GPU where there is one."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 computes convolutions in bfloat16; weights and losses stay fp32."""
+    compile: bool = False
+    """Compile the networks with torch.compile (on the CPU this needs a C++ compiler on the machine)."""
+    workers: int = 0
+    """Processes that read pictures beside each training process."""
+    log_every: int = 20
+    """Steps between lines of log.jsonl and TensorBoard points."""
+    sample_every: int = 500
+    """Steps between sample sheets; 0: none."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints; the last step is always kept."""
+    tensorboard: bool = True
+    """Write TensorBoard events, where the package is installed."""

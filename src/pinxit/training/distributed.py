@@ -1,0 +1,53 @@
+"""Device and process group. One process without `torchrun`; with it, as many as it starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from pinxit.errors import expected
+from pinxit.recipe import world_size
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `mps` -> a device of this machine; under torchrun each rank has a GPU of its own.
+
+    Raises `PinxitError` for a device that is not here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[name]:
+        here = " or ".join(n for n, there in available.items() if there)
+        raise expected("--device", name, f"{here} on this machine", "leave it out to have one picked")
+    if name == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device(name)
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[None]:
+    """Join the process group that `torchrun` describes: NCCL on GPUs, gloo elsewhere. Nothing to do without it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    """The mean of a small tensor over all ranks."""
+    if world_size() > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+        values /= world_size()
+    return values

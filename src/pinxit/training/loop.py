@@ -1,0 +1,133 @@
+"""One loop for every method: it walks a recipe's stages and owns time, disk and screen."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pinxit.data.sheet import grid
+from pinxit.errors import PinxitError, expected
+from pinxit.modelfile import replacing
+from pinxit.recipe import Recipe, rank, world_size
+from pinxit.training import checkpoint
+from pinxit.training.checkpoint import Position
+from pinxit.training.config import Run
+from pinxit.training.distributed import mean_over_ranks
+from pinxit.training.log import Log
+
+
+def train(recipe: Recipe, run: Run, device: torch.device, identity: Mapping[str, Any]) -> Position:
+    """Train `recipe` to its end, or to the next step's end after Ctrl-C; -> how far it came.
+
+    `identity`: JSON values that must be equal for a run to be resumed: method, data and options.
+
+    Raises `PinxitError` where `run.out` holds another run, a loss is not finite, or the disk is full.
+    """
+    state = checkpoint.read(run.out, identity) if run.resume else None
+    if state is None and (run.out / checkpoint.NAME).exists():
+        raise expected(f"folder '{run.out}'", "a run already", "a new folder", "add --resume to go on with it")
+    run.out.mkdir(parents=True, exist_ok=True)
+    done = Position(state["stage"], state["step"]) if state else Position()
+    # Channels last: what convolutions want, on CPUs and GPUs alike.
+    recipe.to(device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue] - not in its types
+    first = rank() == 0
+
+    with Log(run.out, quiet=not first, tensorboard=run.tensorboard) as log, _asked_to_stop() as stopping:
+
+        def keep(position: Position) -> None:
+            if first:
+                checkpoint.save(run.out, recipe, position, identity)
+                recipe.model_file().save(run.out)
+
+        for number, stage in enumerate(recipe.stages()):
+            if number < done.stage:
+                continue
+            if number == done.stage and state is not None:
+                checkpoint.restore(state, recipe)
+            start = done.step if number == done.stage else 0
+            if run.compile:
+                compile_networks(recipe, device)
+            log.begin(stage.name, stage.steps, start, number)
+            for i, batch in zip(range(start, stage.steps), stage.batches(start), strict=False):
+                # Weights stay fp32; autocast computes convolutions in bf16, and `update` leaves it for the backward.
+                with torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+                    losses = stage.step(to_device(batch, device), i)
+                last = i + 1 == stage.steps or stopping.is_set()
+                log.step(i + 1)
+                if (i + 1) % run.log_every == 0 or last:
+                    log.losses(i + 1, finite(losses, i, run))
+                if run.sample_every and ((i + 1) % run.sample_every == 0 or last) and first:
+                    save_samples(recipe, run, f"{stage.name}_{i + 1:06d}")
+                if (i + 1) % run.checkpoint_every == 0 or last:
+                    keep(Position(number, i + 1))
+                if stopping.is_set():
+                    log.say(f"stopped after step {i + 1} of {stage.name}; go on with --resume")
+                    return Position(number, i + 1)
+            done = Position(number, stage.steps)
+        return done
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A tuple or NamedTuple of tensors (or None) -> the same on `device`."""
+    if device.type == "cpu":
+        return batch
+    moved = (part.to(device, non_blocking=True) if isinstance(part, Tensor) else part for part in batch)
+    return type(batch)(*moved) if hasattr(batch, "_fields") else tuple(moved)
+
+
+def finite(losses: Mapping[str, Tensor], step: int, run: Run) -> dict[str, float]:
+    """The losses as numbers, averaged over ranks. Raises `PinxitError` where one is not finite."""
+    values = mean_over_ranks(torch.stack([loss.float() for loss in losses.values()])).tolist()
+    for name, value in zip(losses, values, strict=True):
+        if not math.isfinite(value):
+            raise PinxitError(
+                f"loss {name} is {value} at step {step + 1}, expected a finite number; "
+                f"lower --lr or use --precision fp32, and --resume from the last checkpoint in '{run.out}'"
+            )
+    return dict(zip(losses, values, strict=True))
+
+
+def save_samples(recipe: Recipe, run: Run, name: str) -> None:
+    pictures = recipe.preview()
+    if pictures is not None:
+        with replacing(run.out / "samples" / f"{name}.png") as temporary:
+            grid(pictures.float().cpu()).save(temporary, format="PNG")
+
+
+def compile_networks(recipe: Recipe, device: torch.device) -> None:
+    """Compile each network in place; names of weights stay what they are.
+
+    Raises `PinxitError` on a CPU without a C++ compiler, which torch.compile needs there.
+    """
+    compilers = (os.environ.get("CXX"), "g++", "clang++", "cl")
+    if device.type == "cpu" and not any(shutil.which(c) for c in compilers if c):
+        raise expected("--compile", "given", "a C++ compiler on this machine's CPU", "leave it out, or install g++")
+    for network in recipe.children():
+        network.compile()
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, so that a run ends between two steps and keeps what it has.
+
+    One process only: several would each stop at another step, and wait for the others for ever.
+    """
+    event = threading.Event()
+    if world_size() > 1 or threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    handlers = {s: signal.signal(s, lambda *_: event.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for s, handler in handlers.items():
+            signal.signal(s, handler)

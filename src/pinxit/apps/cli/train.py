@@ -1,0 +1,107 @@
+"""`pinxit train METHOD`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+from typing import Any
+
+import tyro
+
+from pinxit.errors import PinxitError, expected, unknown_name
+from pinxit.models import METHODS
+from pinxit.training.config import Run
+
+
+def main(arguments: list[str]) -> None:
+    """METHOD comes first; --preset says what the other options start from."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return
+    method, *rest = arguments
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    config = importlib.import_module(f"{METHODS[method]}.config")
+    preset, rest = take_preset(rest)
+    if preset not in config.PRESETS:
+        raise unknown_name("preset", preset, config.PRESETS)
+    if any(a in ("-h", "--help") for a in rest):
+        print(preset_table(method, config), end="\n\n")
+    run, options = parse(rest, method, preset, config)
+    train(method, run, options)
+
+
+def train(method: str, run: Run, options: Any) -> None:
+    import torch
+
+    from pinxit.recipe import rank
+    from pinxit.training.distributed import pick_device, processes
+    from pinxit.training.loop import train as loop
+
+    device = pick_device(run.device)
+    with processes(device):
+        # From here on the only difference between ranks is their share of each batch.
+        torch.manual_seed(run.seed)
+        recipe = importlib.import_module(f"{METHODS[method]}.recipe").build(options, seed=run.seed, workers=run.workers)
+        identity = {"method": method, "seed": run.seed, "precision": run.precision, **plain(options)}
+        position = loop(recipe, run, device, identity)
+        if rank() == 0:
+            print(f"{position.step} steps done; the model, log.jsonl and samples are in {run.out}")
+
+
+def parse(arguments: list[str], method: str, preset: str, config: Any) -> tuple[Run, Any]:
+    """Options of the run, then those of the method on top of its preset."""
+    command = dataclasses.make_dataclass(
+        "Command", [("run", Run), ("options", config.Options, dataclasses.field(default=config.PRESETS[preset]))]
+    )
+    parsed = tyro.cli(
+        command,
+        args=arguments,
+        prog=f"pinxit train {method} --preset {preset}",
+        description=f"Train {method}. Options are those of the preset {preset!r} unless given.",
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    return parsed.run, parsed.options
+
+
+def take_preset(arguments: list[str]) -> tuple[str, list[str]]:
+    """--preset NAME is read first, since all other defaults hang on it."""
+    for i, argument in enumerate(arguments):
+        if argument.startswith("--preset="):
+            return argument.removeprefix("--preset="), arguments[:i] + arguments[i + 1 :]
+        if argument == "--preset":
+            if i + 1 == len(arguments):
+                raise expected("--preset", "without a name", "--preset NAME", "add the name")
+            return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
+    if any(a in ("-h", "--help") for a in arguments):
+        return "cpu", arguments
+    raise PinxitError("--preset is missing, expected --preset NAME; see pinxit train METHOD --help")
+
+
+def preset_table(method: str, config: Any) -> str:
+    rows = "\n".join(f"  {name:11} {config.SUMMARIES[name]}" for name in config.PRESETS)
+    return f"presets of {method} (--preset NAME):\n{rows}"
+
+
+def plain(options: Any) -> dict[str, Any]:
+    """Nested dataclasses as JSON values."""
+
+    def value(v: Any) -> Any:
+        if isinstance(v, dict):
+            return {k: value(x) for k, x in v.items()}
+        return v if v is None or isinstance(v, bool | int | float | str | list | tuple) else str(v)
+
+    return value(dataclasses.asdict(options))
+
+
+def usage() -> str:
+    names = ", ".join(METHODS)
+    return f"""usage: pinxit train METHOD --preset NAME --data FOLDER --out RUN [options]
+
+METHOD is one of {names}.
+pinxit train METHOD --help tells its presets and options."""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,61 @@
+"""Options and helpers that several folders of tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared"
+ERRORS = pytest.StashKey[list[tuple[str, str, float, float]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--goldens",
+        type=Path,
+        default=SHARED / "goldens",
+        help="folder of SYSTEM/CONFIG/spec.json with numbers of the authors' code (tests/parity)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ERRORS] = []
+    config.addinivalue_line("markers", "golden_with(file): run for each golden folder that holds the file")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with a `golden` argument runs once for each golden folder of its module's SYSTEM that holds the file
+    its `golden_with` marker names."""
+    if "golden" not in metafunc.fixturenames:
+        return
+    root = Path(str(metafunc.config.getoption("--goldens")))
+    system: str = vars(metafunc.module)["SYSTEM"]
+    marker = metafunc.definition.get_closest_marker("golden_with")
+    assert marker is not None
+    folders = sorted(f.parent for f in root.glob(f"{system}/*/{marker.args[0]}") if (f.parent / "spec.json").is_file())
+    params = [pytest.param(folder, id=f"{system}/{folder.name}") for folder in folders]
+    if not folders:
+        reason = f"no {marker.args[0]} of {system} under {root}: give --goldens DIR"
+        params = [pytest.param(None, id=f"{system}/none", marks=pytest.mark.skip(reason=reason))]
+    metafunc.parametrize("golden", params)
+
+
+@pytest.fixture
+def compare(request: pytest.FixtureRequest) -> Callable[[str, float, float], None]:
+    """`compare(what, error, tolerance)`: note the error for the summary, and fail where it is too large."""
+
+    def note(what: str, error: float, tolerance: float) -> None:
+        request.config.stash[ERRORS].append((request.node.callspec.id, what, error, tolerance))
+        assert error <= tolerance, f"{what}: error {error:.3g}, tolerance {tolerance:.3g}"
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash[ERRORS]
+    if rows:
+        terminalreporter.section("largest errors against the authors' numbers")
+        for test, what, error, tolerance in rows:
+            terminalreporter.write_line(f"{test:46} {what:34} {error:9.2e}  (tolerance {tolerance:.0e})")

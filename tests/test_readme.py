@@ -1,0 +1,163 @@
+"""The README and the docs against what they speak of: the set-up commands, CI, the Japanese twin, commands, links."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from pinxit.apps.cli.main import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+README, TWIN = ROOT / "README.md", ROOT / "README.ja.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+SET_UP = ("pip install . && pinxit demo", 'pip install -e ".[dev]" && pytest')
+
+
+def fenced(text: str) -> list[str]:
+    """The lines inside ```sh blocks, without comments and empty lines; continued lines are joined."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [" ".join(line.split("  #")[0].split()) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def set_up(text: str) -> tuple[str, ...]:
+    marked = re.findall(r"^<!-- set-up.*?-->\n(.*?)^<!-- end of set-up -->$", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(marked) == 1
+    return tuple(fenced(marked[0]))
+
+
+def test_two_commands_set_up_everything() -> None:
+    assert set_up(README.read_text(encoding="utf-8")) == SET_UP
+
+
+def test_the_twin_has_the_same_commands_pictures_and_links() -> None:
+    readme, twin = README.read_text(encoding="utf-8"), TWIN.read_text(encoding="utf-8")
+    assert set_up(twin) == SET_UP
+    assert fenced(twin) == fenced(readme)
+    other = {"README.ja.md": "README.md"}
+    assert sorted(other.get(link, link) for link in links(readme)) == sorted(
+        other.get(link, link) for link in links(twin)
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason=".ci/run is a bash script")
+@pytest.mark.parametrize(
+    ("first", "broken", "expected"),
+    [
+        (
+            SET_UP[0],
+            "",
+            ["pip install .", "pinxit demo", "pip install -e .[dev]", "pytest", "make lint", "pytest -m slow"],
+        ),
+        (
+            "pip install thing",
+            "",
+            ["pip install thing", "pip install -e .[dev]", "pytest", "make lint", "pytest -m slow"],
+        ),
+        (SET_UP[0], "pinxit", ["pip install .", "pinxit demo"]),
+        (SET_UP[0], "pytest", ["pip install .", "pinxit demo", "pip install -e .[dev]", "pytest"]),
+    ],
+    ids=["as it stands", "another README", "demo fails", "tests fail"],
+)
+def test_ci_runs_what_the_readme_says(tmp_path: Path, first: str, broken: str, expected: list[str]) -> None:
+    """`.ci/run` in a copy of the repository where every tool only writes down how it was called."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "run").write_bytes((ROOT / ".ci" / "run").read_bytes())
+    (tmp_path / "README.md").write_text(README.read_text(encoding="utf-8").replace(SET_UP[0], first), encoding="utf-8")
+    tool = f'#!/bin/sh\necho "${{0##*/}}" "$@" >> {tmp_path}/log\n[ "${{0##*/}}" != "{broken}" ]\n'
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\nmkdir -p "$3/bin"\nfor t in pip pinxit pytest make; do cp {tmp_path}/tool "$3/bin/$t"; done\n'
+    )
+    (tmp_path / "tool").write_text(tool)
+    for script in (python, tmp_path / "tool"):
+        script.chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(tmp_path / ".ci" / "run")], env={**os.environ, "PYTHON": str(python)}, check=False
+    )
+    assert (tmp_path / "log").read_text().splitlines() == expected
+    assert (done.returncode == 0) == (not broken)
+
+
+def test_ci_run_is_executable() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def commands() -> list[tuple[str, str]]:
+    """(page, command) for every `pinxit ...` in a fenced block or a code span."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        spans = re.findall(r"(?<!`)`((?:python -m )?pinxit [^`\n]+)`", text)
+        for line in (*fenced(text), *spans):
+            found += [(page.name, c) for c in re.findall(r"\bpinxit +([^&|;]+)", line)]
+    return list(dict.fromkeys(found))
+
+
+@cache
+def help_of(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "pinxit", *words, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_every_command_in_the_docs_exists(page: str, command: str) -> None:
+    words = command.split()
+    if words[0].startswith("-"):
+        assert words[0] in help_of(), f"{page} speaks of pinxit {words[0]}"
+        return
+    assert words[0] in COMMANDS, f"{page} speaks of `pinxit {command}`, which is no command"
+    # `train spade`, `import spade`, `data check` have options of their own, and those of `train` hang on its preset.
+    inner = [word for word in words[1:2] if words[0] in ("train", "import", "data") and word.islower()]
+    preset = re.findall(r"--preset [a-z]\S*", command)[:1] if words[0] == "train" else []
+    for option in OPTION.findall(command):
+        assert known(option, help_of(words[0], *inner, *' '.join(preset).split())), f"{page}: {option} of `pinxit {command}`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_option_in_the_docs_exists(page: Path) -> None:
+    """Options named alone, in a code span. In the tables of coming-from.md the left column holds other people's."""
+    text = page.read_text(encoding="utf-8")
+    if page.name == "coming-from.md":
+        text = "\n".join(line.split(" | ", 1)[1] for line in text.splitlines() if line.startswith("| "))
+    spans = re.findall(r"(?<!`)`(--[^`\n]+)`", text)
+    trained = [help_of("train", "spade", "--preset", preset) for preset in ("cpu", "coco")]
+    everything = "".join([*trained, help_of("paint"), help_of("import", "spade"), help_of("demo"), "--help --goldens"])
+    for option in (option for span in spans for option in OPTION.findall(span)):
+        assert known(option, everything), f"{page}: {option} is no option"
+
+
+OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
+
+
+def known(option: str, text: str) -> bool:
+    return re.search(rf"(?<![\w-]){option}(?![\w-])", text) is not None
+
+
+def links(text: str) -> list[str]:
+    """Where Markdown links and pictures point to inside the repository."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    return [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    missing = [link for link in links(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_contributing_stays_short() -> None:
+    assert len((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) <= 40

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pinxit.errors import PinxitError, expected
@@ -45,7 +45,8 @@ class ModelFile:
         }
         readable = json.dumps({"method": self.method, "config": self.config, "card": self.card}, indent=2)
         with replacing(folder / NAME) as temporary:
-            save_file(dict(self.tensors), temporary, metadata=described)
+            # Not save_file, whose files none but their owner can read.
+            temporary.write_bytes(save(dict(self.tensors), metadata=described))
         with replacing(folder / "config.json") as temporary:
             temporary.write_text(readable + "\n", encoding="utf-8")
         return folder / NAME
@@ -104,19 +105,13 @@ class replacing:
             except OSError as refused:
                 error = refused
         self.temporary.unlink(missing_ok=True)
-        if _disk_refused(error):
+        # torch.save raises an error of its own on top of the operating system's.
+        refused = error
+        while refused is not None and not isinstance(refused, OSError):
+            refused = refused.__cause__ or refused.__context__
+        if refused is not None:
             kept = "the older file is untouched" if self.target.exists() else "nothing was written"
             raise PinxitError(
-                f"'{self.target}' is not saved ({_first_line(error)}), expected room on the disk; "
+                f"'{self.target}' is not saved ({refused.strerror or refused}), expected room on the disk; "
                 f"free some and go on, {kept}"
             ) from error
-
-
-def _disk_refused(error: BaseException) -> bool:
-    # torch and safetensors wrap the operating system's refusal in errors of their own.
-    words = ("No space left", "os error 28", "Permission denied", "Read-only", "file write failed", "unexpected pos")
-    return isinstance(error, OSError) or any(word in str(error) for word in words)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -98,20 +98,22 @@ def check(
 ) -> Report:
     """Read every file of `items` whole and report; wrong files are told, not raised.
 
-    `unpaired` are the complaints of `folders.scan` or `scan_pair`, which become problems too.
-
-    With `preprocess` it tells also whether each picture is large enough for it, and whether those of a `batch` get one size.
-    `progress` is called with the number of items done and their total.
+    With `preprocess` it tells also whether each picture is large enough for it, and whether those of a `batch` get one
+    size. `unpaired` are the complaints of `folders.scan` or `scan_pair`, which become problems too. `progress` is
+    called with the number of items done and their total.
     """
     looks: list[_Look] = []
+    pixels = np.zeros(len(labels.labels) + 1, np.int64)
+    files = np.zeros_like(pixels)
     with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 1)) as pool:
         for look in pool.map(lambda item: _look(item, labels, use_instances), items):
             looks.append(look)
+            pixels += look.pixels
+            files += look.pixels > 0
+            look.pixels = look.pixels[:0].copy()  # of a hundred thousand items they would fill the memory
             if progress is not None:
                 progress(len(looks), len(items))
 
-    pixels = sum((look.pixels for look in looks), np.zeros(len(labels.labels) + 1, np.int64))
-    files = sum((look.pixels > 0 for look in looks), np.zeros(len(labels.labels) + 1, np.int64))
     names = [*(label.name for label in labels.labels), "(unknown)"]
     report = Report(
         labels,
@@ -124,7 +126,7 @@ def check(
     )
     for complaint in unpaired:
         report.problems.append(f"{complaint}, expected one of its name; add it or remove the file")
-    report.problems.extend(_outside(labels, looks))
+    report.problems.extend(_outside(labels, looks, labels.ids_of(np.flatnonzero(pixels)).tolist()))
     report.problems.extend(complaint for look in looks for complaint in look.complaints)
     if preprocess is not None:
         report.problems.extend(_unfit(looks, preprocess, batch))
@@ -189,8 +191,6 @@ class _Look:
     size: tuple[int, int] | None = None
     wrong_ids: dict[int, int] = field(default_factory=dict)
     wrong_colors: dict[Color, int] = field(default_factory=dict)
-    ids: set[int] = field(default_factory=set)
-    """All ids of a map of ids."""
     flat: bool = False
     """Whether the instance map has one value all over, though the label map has several."""
     complaints: list[str] = field(default_factory=list)
@@ -207,7 +207,6 @@ def _look(item: Item, labels: LabelSet, use_instances: bool) -> _Look:
             look.wrong_colors = tally_colors(raw[index < 0])
         else:
             look.wrong_ids = tally(raw[index < 0])
-            look.ids = {*look.wrong_ids, *labels.ids_of(np.unique(index[index >= 0])).tolist()}
     except PinxitError as error:
         look.complaints.append(str(error))
     if item.photo is not None:
@@ -228,12 +227,11 @@ def _look(item: Item, labels: LabelSet, use_instances: bool) -> _Look:
     return look
 
 
-def _outside(labels: LabelSet, looks: Sequence[_Look]) -> list[str]:
-    """One line about all ids that are not in the set, and one about all colours."""
+def _outside(labels: LabelSet, looks: Sequence[_Look], present: Sequence[int]) -> list[str]:
+    """One line about all ids that are not in the set, and one about all colours; `present` are the ids that are."""
     lines = []
     if bad := [look for look in looks if look.wrong_ids]:
         ids = sum((Counter(look.wrong_ids) for look in bad), Counter[int]())
-        present = set[int]().union(*(look.ids for look in looks))
         lines.append(str(labels.wrong_ids([str(look.item.label) for look in bad], ids, present)))
     if bad := [look for look in looks if look.wrong_colors]:
         colors = sum((Counter(look.wrong_colors) for look in bad), Counter[Color]())

@@ -41,10 +41,7 @@ def read_photo(path: str | Path) -> Image.Image:
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    try:
-        return image.convert("RGB")
-    except ValueError as error:
-        raise expected(f"photo '{path}'", f"of mode {image.mode}", "RGB, grey or CMYK", "convert it") from error
+    return image.convert("RGB")
 
 
 def read_map(path: str | Path, labels: LabelSet) -> np.ndarray:

@@ -150,7 +150,7 @@ class LabelSet:
         if index.size and not 0 <= index.min() <= index.max() < len(ids):
             raise expected(
                 "a label index",
-                _span([int(index.min()), int(index.max())]),
+                f"{index.min()}..{index.max()}",
                 f"0..{len(ids) - 1} ({self.name})",
                 "correct it",
             )
@@ -280,7 +280,7 @@ def label_set_names() -> tuple[str, ...]:
 
 
 def load_label_set(name_or_path: str | Path) -> LabelSet:
-    """A label set that comes with Pinxit, by name, or one from a `.json` file.
+    """A label set that comes with Pinxit, by name, one from a `.json` file, or for a number n the plain ids 0..n-1.
 
     Raises:
         PinxitError: the name is unknown (suggests the nearest), or the file is missing or malformed.
@@ -288,6 +288,8 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
     text = str(name_or_path)
     if text in label_set_names():
         return _load_shipped(text)
+    if text.isdecimal() and int(text) > 0:
+        return numbered(int(text))
     path = Path(name_or_path)
     if path.is_file():
         try:

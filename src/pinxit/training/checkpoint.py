@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +38,9 @@ def save(folder: Path, recipe: Recipe, position: Position, identity: Mapping[str
         "rng": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    with replacing(folder / NAME) as temporary:
-        torch.save(state, temporary)
+    # A file of Python's, so that a refusal of the disk arrives as the OSError it is.
+    with replacing(folder / NAME) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def read(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,10 +53,11 @@ def read(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
         raise expected(f"run '{folder}'", "without state.pt", "a run that was begun", "leave out --resume to begin it")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file makes torch raise anything, IndexError and AssertionError included
         raise expected(f"checkpoint '{path}'", "damaged", "a whole state.pt", "begin the run anew") from error
-    if state.get("format") != FORMAT:
-        raise expected(f"checkpoint '{path}'", f"of format {state.get('format')}", FORMAT, "use the version it is of")
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise expected(f"checkpoint '{path}'", f"of format {found}", FORMAT, "use the version it is of")
     for name, was, now in differences(json.loads(state["identity"]), json.loads(json.dumps(identity))):
         raise PinxitError(
             f"{name} is {now!r}, expected {was!r} as the run '{folder}' has it; resume with that, or begin another run"

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from pinxit.modelfile import replacing
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -62,7 +64,8 @@ class Log:
         if not self.quiet and self.path.is_file():
             lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if _whole(line)]
             kept = [r for r in lines if (r["stage_number"], r["step"]) <= (stage, start)] if start or stage else []
-            self.path.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+            with replacing(self.path) as temporary:
+                temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
         self.number = stage
 
     def step(self, done: int) -> None:
@@ -83,7 +86,7 @@ class Log:
         self.progress.update(self.task, losses=text)
         if not self.console.is_terminal:
             left = (self.steps - done) / max(self.rate, 1e-9)
-            clock = f"{left / 3600:.0f}h{left % 3600 / 60:02.0f}" if left >= 3600 else f"{left:.0f}s"
+            clock = f"{left // 3600:.0f}h{left % 3600 // 60:02.0f}" if left >= 3600 else f"{left:.0f}s"
             self.console.print(
                 f"{self.stage} {done}/{self.steps}  {self.rate:.2f} steps/s  {clock} left  {text}",
                 soft_wrap=True,

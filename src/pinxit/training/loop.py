@@ -45,8 +45,10 @@ def train(recipe: Recipe, run: Run, device: torch.device, identity: Mapping[str,
 
         def keep(position: Position) -> None:
             if first:
-                checkpoint.save(run.out, recipe, position, identity)
+                # The model first: a run cut between the two writes it again; after the state of the last step it
+                # would never be written.
                 recipe.model_file().save(run.out)
+                checkpoint.save(run.out, recipe, position, identity)
 
         for number, stage in enumerate(recipe.stages()):
             if number < done.stage:
@@ -61,17 +63,21 @@ def train(recipe: Recipe, run: Run, device: torch.device, identity: Mapping[str,
                 # Weights stay fp32; autocast computes convolutions in bf16, and `update` leaves it for the backward.
                 with torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16"):
                     losses = stage.step(to_device(batch, device), i)
-                last = i + 1 == stage.steps or stopping.is_set()
-                log.step(i + 1)
-                if (i + 1) % run.log_every == 0 or last:
-                    log.losses(i + 1, finite(losses, i, run))
-                if run.sample_every and ((i + 1) % run.sample_every == 0 or last) and first:
-                    save_samples(recipe, run, f"{stage.name}_{i + 1:06d}")
-                if (i + 1) % run.checkpoint_every == 0 or last:
-                    keep(Position(number, i + 1))
-                if stopping.is_set():
-                    log.say(f"stopped after step {i + 1} of {stage.name}; go on with --resume")
-                    return Position(number, i + 1)
+                step = i + 1
+                stop = stopping.is_set()
+                last = step == stage.steps or stop
+                log.step(step)
+                keeping = step % run.checkpoint_every == 0 or last
+                if step % run.log_every == 0 or keeping:
+                    # Before a checkpoint too, so that none is ever written of weights that are lost.
+                    log.losses(step, finite(losses, step, run))
+                if run.sample_every and first and (step % run.sample_every == 0 or last):
+                    save_samples(recipe, run, f"{stage.name}_{step:06d}")
+                if keeping:
+                    keep(Position(number, step))
+                if stop:
+                    log.say(f"stopped after step {step} of {stage.name}; go on with --resume")
+                    return Position(number, step)
             done = Position(number, stage.steps)
         return done
 
@@ -90,7 +96,7 @@ def finite(losses: Mapping[str, Tensor], step: int, run: Run) -> dict[str, float
     for name, value in zip(losses, values, strict=True):
         if not math.isfinite(value):
             raise PinxitError(
-                f"loss {name} is {value} at step {step + 1}, expected a finite number; "
+                f"loss {name} is {value} at step {step}, expected a finite number; "
                 f"lower --lr or use --precision fp32, and --resume from the last checkpoint in '{run.out}'"
             )
     return dict(zip(losses, values, strict=True))

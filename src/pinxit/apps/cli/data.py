@@ -26,7 +26,7 @@ class Check:
     split: str = "train"
     """Which split of FOLDER."""
     label_set: str | None = None
-    """Label set: a name or a .json file; by default the data set's own."""
+    """Label set: a name, a .json file, or a number of plain ids; by default the data set's own."""
 
 
 def main(arguments: list[str]) -> None:

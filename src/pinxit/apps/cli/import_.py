@@ -16,14 +16,14 @@ from pinxit.models import METHODS
 class Import:
     """Read weights that the authors' code wrote, and keep them as a model of Pinxit's. Nothing in them is executed."""
 
-    folder: tyro.conf.Positional[Path]
-    """Folder with latest_net_G.pth (and latest_net_E.pth where the model has styles), or one of these files."""
+    source: tyro.conf.Positional[tuple[Path, ...]]
+    """Folder with latest_net_G.pth (and latest_net_E.pth where the model has styles), or these files themselves."""
     out: Path
     """Folder for the model."""
     preset: str | None = None
-    """Which release it is: coco, ade20k or cityscapes. Without it the options are read from the folder's opt.txt."""
+    """Which release it is: coco, ade20k or cityscapes. Without it the options are read from the opt.txt beside them."""
     label_set: str | None = None
-    """Label set: a name or a .json file; by default the release's own."""
+    """Label set: a name, a .json file, or a number of plain ids; by default the release's own."""
     epoch: str = "latest"
     """Which of several checkpoints: the part of the file name before _net_G.pth."""
 
@@ -37,8 +37,5 @@ def main(arguments: list[str]) -> None:
         raise unknown_name("method", method, METHODS)
     o = tyro.cli(Import, args=rest, prog=f"pinxit import {method}", config=(tyro.conf.FlagCreatePairsOff,))
     weights = importlib.import_module(f"{METHODS[method]}.weights")
-    folder, epoch = o.folder, o.epoch
-    if folder.is_file():
-        folder, epoch = folder.parent, folder.name.split("_net_")[0]
-    file = weights.import_release(folder, o.preset, label_set=o.label_set, epoch=epoch)
+    file = weights.import_release(o.source, o.preset, label_set=o.label_set, epoch=o.epoch)
     print(f"imported {file.method}: {file.save(o.out)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 
@@ -34,6 +35,13 @@ def main(arguments: list[str] | None = None) -> None:
         importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments[1:])
     except PinxitError as error:
         print(f"pinxit: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        # A disk that is full or refuses, wherever it happens; anything else is a defect and keeps its traceback.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST):
+            raise
+        where = f"'{error.filename}'" if error.filename else "the output"
+        print(f"pinxit: {where} is not writable ({error.strerror}), expected room and leave to write", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("pinxit: stopped", file=sys.stderr)

@@ -29,22 +29,21 @@ def main(arguments: list[str]) -> None:
     if any(a in ("-h", "--help") for a in rest):
         print(preset_table(method, config), end="\n\n")
     run, options = parse(rest, method, preset, config)
-    train(method, run, options)
+    train(method, run, options, config)
 
 
-def train(method: str, run: Run, options: Any) -> None:
-    import torch
-
+def train(method: str, run: Run, options: Any, config: Any) -> None:
+    """Build the recipe and walk it; under torchrun every process does so on its share of each batch."""
     from pinxit.recipe import rank
     from pinxit.training.distributed import pick_device, processes
     from pinxit.training.loop import train as loop
 
     device = pick_device(run.device)
     with processes(device):
-        # From here on the only difference between ranks is their share of each batch.
-        torch.manual_seed(run.seed)
         recipe = importlib.import_module(f"{METHODS[method]}.recipe").build(options, seed=run.seed, workers=run.workers)
         identity = {"method": method, "seed": run.seed, "precision": run.precision, **plain(options)}
+        for part, names in config.MAY_CHANGE.items():
+            identity[part] = {k: v for k, v in identity[part].items() if k not in names}
         position = loop(recipe, run, device, identity)
         if rank() == 0:
             print(f"{position.step} steps done; the model, log.jsonl and samples are in {run.out}")

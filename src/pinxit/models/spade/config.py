@@ -121,7 +121,7 @@ class Data:
     split: str = "train"
     """Which split of --data."""
     label_set: str | None = None
-    """Label set: a name (camvid, coco_stuff, ...) or a .json file; by default the data set's own."""
+    """Label set: a name (camvid, coco_stuff, ...), a .json file, or a number of plain ids; by default the data set's own."""
     outdoor: bool = False
     """Only ADE20K's outdoor scenes."""
     check: bool = True
@@ -140,6 +140,10 @@ class Options:
     network: Network = field(default_factory=Network)
     training: Training = field(default_factory=Training)
 
+
+MAY_CHANGE: dict[str, tuple[str, ...]] = {"data": ("check", "vgg"), "training": ("steps", "decay_from")}
+"""Options that a resumed run may be given anew: they do not change what is being learnt from what. A run is extended
+by more `steps`."""
 
 SUMMARIES: dict[str, str] = {
     "tiny": "64 px, a few thousand weights: to try the machinery",

@@ -96,7 +96,7 @@ class Model:
     def between(self, first: Style, last: Style, n: int) -> list[np.ndarray]:
         """`n` styles z in equal steps from one to another, both included."""
         a, b = self.style(first), self.style(last)
-        return [a + (b - a) * t for t in np.linspace(0, 1, n, dtype=np.float32)]
+        return [a * (1 - t) + b * t for t in np.linspace(0, 1, n, dtype=np.float32)]
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         kind = torch.float32 if values.dtype.kind == "f" else torch.int64

@@ -58,6 +58,7 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> SpadeRecipe:
     stream = LabelPhotoStream(
         items, labels, preprocess, t.batch, seed, rank(), world_size(), workers, network.instances
     )
+    # Every rank draws the same initial weights; from here on ranks differ in their share of each batch alone.
     torch.manual_seed(seed)
     return SpadeRecipe(
         network,
@@ -159,6 +160,12 @@ class SpadeRecipe(Recipe):
             "G": torch.optim.Adam(painters, lr=self.rates[0], betas=betas),
             "D": torch.optim.Adam(self.D.parameters(), lr=self.rates[1], betas=betas),
         }
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpadeRecipe:
+        # What moves the networks moves the perceptual distance with them.
+        for distance in self._perceptual:
+            distance._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
     def stages(self) -> Iterator[Stage]:
         assert self.stream is not None

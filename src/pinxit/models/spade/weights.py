@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pinxit.data.labels import load_label_set, numbered
 from pinxit.errors import expected, unknown_name
 from pinxit.modelfile import ModelFile
 from pinxit.models.spade.config import PRESETS, UPSAMPLINGS, Network, Training
@@ -121,9 +121,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         found = re.search(r"(?:GLOBAL|global|class|function) ['\"]?([\w.]+)", str(error))
         what = f"the Python object {found[1]}" if found else "something beside tensors"
         raise expected(f"weights '{path}'", f"holding {what}", "tensors only", "do not trust this file") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file makes torch raise anything, IndexError and AssertionError included
         raise expected(f"weights '{path}'", "damaged", "a whole .pth file", "download it again") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise expected(
             f"weights '{path}'", f"a {type(state).__name__}", "a dict of tensors", "use the latest_net_*.pth"
         )
@@ -131,39 +131,70 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def import_release(
-    folder: Path, preset: str | None, *, label_set: Mapping[str, Any] | None = None, epoch: str = "latest"
+    source: Path | Sequence[Path],
+    preset: str | None,
+    *,
+    label_set: str | None = None,
+    epoch: str = "latest",
 ) -> ModelFile:
-    """Read a folder of the official code (`latest_net_G.pth`, `latest_net_E.pth` where there is one).
+    """Read what the official code saved: a folder, or the files themselves.
 
-    `preset`: one of `RELEASES`; None reads the options from the `opt.txt` that training there writes. `opt.pkl` is
-    never opened. `label_set`: the JSON form of the set the labels mean.
+    `source`: a folder with `<epoch>_net_G.pth` (and `<epoch>_net_E.pth` where the model has styles), or such files.
+    `preset`: one of `RELEASES`; None reads the options from the `opt.txt` that training there writes beside them.
+    `opt.pkl` is never opened. `label_set`: name or file of the set the labels mean; by default the release's own, or
+    plain numbers with 255 for unknown.
 
     Raises `PinxitError`.
     """
-    if not folder.is_dir():
-        raise expected(f"folder '{folder}'", "not there", "a folder with latest_net_G.pth", "check the path")
+    generator, encoder = _released_files([source] if isinstance(source, Path) else source, epoch)
+    options = generator.with_name("opt.txt")
     if preset is not None:
-        if preset not in PRESETS:
+        if preset not in RELEASES:
             raise unknown_name("preset", preset, RELEASES)
         network = PRESETS[preset].network
-    elif (folder / "opt.txt").is_file():
-        network, _ = from_options(read_opt_txt(folder / "opt.txt"))
+    elif options.is_file():
+        network, _ = from_options(read_opt_txt(options))
     else:
-        raise expected("--preset", "missing", f"one of {', '.join(RELEASES)}", "name it, as the folder has no opt.txt")
-    encoder = folder / f"{epoch}_net_E.pth"
-    network = dataclasses.replace(network, vae=network.vae or encoder.is_file())
+        raise expected("--preset", "missing", f"one of {', '.join(RELEASES)}", "name it, as there is no opt.txt")
+    if network.vae and encoder is None:
+        raise expected(f"folder '{generator.parent}'", "without *_net_E.pth", "the style encoder too", "add the file")
+    network = dataclasses.replace(network, vae=encoder is not None)
     G = Generator(network)
-    load_official(G, folder / f"{epoch}_net_G.pth")
+    load_official(G, generator)
     tensors = {f"G.{k}": v for k, v in state_on_cpu(G.state_dict()).items()}
-    if network.vae:
+    if encoder is not None:
         E = Encoder(network)
         load_official(E, encoder, network.encoder_norm)
         tensors |= {f"E.{k}": v for k, v in state_on_cpu(E.state_dict()).items()}
     card = {
-        "source": f"the authors' weights ({folder.name}), imported",
-        "licence": "as the authors released them (CC BY-NC-SA 4.0)",
+        "source": f"weights of the authors' code, imported from {generator.parent.resolve().name}/{generator.name}",
+        "licence": "NVIDIA's released weights: CC BY-NC-SA 4.0; others: as whoever trained them says",
     }
-    return ModelFile("spade", dataclasses.asdict(network), tensors, label_set, card)
+    name = label_set or (PRESETS[preset].data.label_set if preset else None)
+    labels = load_label_set(name) if name else numbered(network.labels, (255,) if network.unknown else ())
+    if len(labels.labels) != network.labels:
+        got = f"{len(labels.labels)} labels"
+        raise expected(
+            f"label set {labels.name!r}", got, f"{network.labels} as the weights", "name the set they were for"
+        )
+    return ModelFile("spade", dataclasses.asdict(network), tensors, labels.to_json(), card)
+
+
+def _released_files(sources: Sequence[Path], epoch: str) -> tuple[Path, Path | None]:
+    """The generator's file, and the encoder's where there is one."""
+    if len(sources) == 1 and sources[0].is_dir():
+        encoder = sources[0] / f"{epoch}_net_E.pth"
+        return sources[0] / f"{epoch}_net_G.pth", encoder if encoder.is_file() else None
+    by_part: dict[str, Path] = {}
+    for path in sources:
+        part = re.search(r"_net_([GE])\.pth$", path.name)
+        if not part or not path.is_file():
+            got = "not there" if not path.exists() else "of another name"
+            raise expected(f"'{path}'", got, "a folder, or files *_net_G.pth and *_net_E.pth", "check the path")
+        by_part[part[1]] = path
+    if "G" not in by_part:
+        raise expected("the generator's file", "missing", "a *_net_G.pth", "name it too")
+    return by_part["G"], by_part.get("E")
 
 
 def read_opt_txt(path: Path) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pinxit.apps.cli.main import COMMANDS
 
@@ -122,9 +124,10 @@ def test_every_command_in_the_docs_exists(page: str, command: str) -> None:
     assert words[0] in COMMANDS, f"{page} speaks of `pinxit {command}`, which is no command"
     # `train spade`, `import spade`, `data check` have options of their own, and those of `train` hang on its preset.
     inner = [word for word in words[1:2] if words[0] in ("train", "import", "data") and word.islower()]
-    preset = re.findall(r"--preset [a-z]\S*", command)[:1] if words[0] == "train" else []
+    preset = re.findall(r"(--preset) ([a-z]\S*)", command)[:1] if words[0] == "train" else []
+    text = help_of(words[0], *inner, *(preset[0] if preset else ()))
     for option in OPTION.findall(command):
-        assert known(option, help_of(words[0], *inner, *' '.join(preset).split())), f"{page}: {option} of `pinxit {command}`"
+        assert known(option, text), f"{page}: {option} of `pinxit {command}`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -145,6 +148,22 @@ OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
 
 def known(option: str, text: str) -> bool:
     return re.search(rf"(?<![\w-]){option}(?![\w-])", text) is not None
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the embedded model in place of the run, and a map of one of its scenes."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1
+    assert blocks[0] in TWIN.read_text(encoding="utf-8")
+    model = Path(str(files("pinxit.embedded"))) / "camvid_spade"
+    (tmp_path / "garden" / "val_label").mkdir(parents=True)
+    Image.new("L", (64, 32), 3).save(tmp_path / "garden" / "val_label" / "0001.png")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    with pytest.warns(UserWarning, match="trained at"):
+        exec(blocks[0].replace('"runs/garden"', repr(str(model))), names)
+    with Image.open(tmp_path / "0001.png") as picture:
+        assert picture.size == (64, 32)
 
 
 def links(text: str) -> list[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pinxit.errors import expected
+
 
 @dataclass(frozen=True)
 class Run:
@@ -32,4 +34,4 @@ class Run:
     checkpoint_every: int = 500
     """Steps between checkpoints; the last step is always kept."""
     tensorboard: bool = True
-    """Write TensorBoard events, where the package is installed."""
+    """Whether to write TensorBoard events, where the package is installed."""

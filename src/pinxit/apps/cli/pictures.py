@@ -8,8 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pinxit.data.images import SUFFIXES
+import tyro
+
 from pinxit.errors import expected
+
+STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
+"""How all commands show their options."""
 
 EMBEDDED = "camvid_spade"
 """The model that comes with the package, in `pinxit/embedded`."""
@@ -29,10 +33,14 @@ def open_model(path: Path, device: str = "cpu") -> Any:
 
 def listed(paths: Iterable[Path]) -> list[Path]:
     """Pictures as they are, and those in folders, sorted by name. Raises `PinxitError` where there are none."""
+    from pinxit.data.images import SUFFIXES  # brings torch, which --help must not wait for
+
+    # Here, so that --help stays quick: it imports torch.
+
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
             if not inside:
                 raise expected(f"folder '{path}'", "without pictures", "one picture or more", "check the path")
             found += inside
@@ -41,7 +49,7 @@ def listed(paths: Iterable[Path]) -> list[Path]:
         else:
             raise expected(f"'{path}'", "not there", "a picture or a folder of them", "check the path")
     if not found:
-        raise expected("the list of maps", "empty", "one picture or more", "name some")
+        raise expected("the list of maps", "empty", "one picture or more", "name some before the options")
     return found
 
 

@@ -33,7 +33,7 @@ class Network:
     hidden: int = 128
     """Channels between the label map and gamma, beta."""
     spectral: bool = True
-    """Spectral norm on the residual blocks' convolutions."""
+    """Whether the residual blocks' convolutions have spectral norm."""
     vae: bool = False
     """Whether a style vector z, learnt by an encoder, drives the picture; else the label map alone does."""
     z_dim: int = 256
@@ -61,7 +61,7 @@ class Training:
     lr: float = 2e-4
     """Learning rate of Adam; with `ttur` half of it for G and twice for D (Heusel et al. 2017)."""
     ttur: bool = True
-    """Two time-scale update rule."""
+    """Whether G and D have rates of their own: the two time-scale update rule."""
     betas: tuple[float, float] | None = None
     """Adam's betas; by default (0, 0.9) with `ttur`, (0.5, 0.999) without."""
     adversarial: Literal["hinge", "ls", "original", "w"] = "hinge"
@@ -81,7 +81,7 @@ class Training:
     d_norm: Literal["instance", "batch", "none"] = "instance"
     """Normalisation inside the discriminators."""
     d_spectral: bool = True
-    """Spectral norm on the discriminators' inner convolutions."""
+    """Whether the discriminators' inner convolutions have spectral norm."""
     init: Literal["normal", "xavier", "xavier_uniform", "kaiming", "orthogonal", "none"] = "xavier"
     """Initial weights."""
     init_gain: float = 0.02
@@ -102,7 +102,7 @@ class Training:
     load_size: int = 286
     """Side in pixels that pictures are first scaled to, where `preprocess` scales."""
     flip: bool = True
-    """Mirror every other picture, map and photo together."""
+    """Whether every other picture is mirrored, map and photo together."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ class Data:
     split: str = "train"
     """Which split of --data."""
     label_set: str | None = None
-    """Label set: a name (camvid, coco_stuff, ...), a .json file, or a number of plain ids; by default the data set's own."""
+    """Label set: a name (camvid, coco_stuff, ...), a .json file or a number of plain ids; by default the data set's."""
     outdoor: bool = False
     """Only ADE20K's outdoor scenes."""
     check: bool = True
-    """Look through all files before training."""
+    """Whether to look through all files before training."""
     vgg: str | None = None
     """VGG-19 weights of the perceptual loss: a file (vgg19-dcbb9e9d.pth), or `download` to fetch it once."""
     no_perceptual: bool = False

@@ -19,9 +19,9 @@ def real_loss(logits: Tensor, kind: Adversarial) -> Tensor:
         case "hinge":
             return F.relu(1 - logits).mean()
         case "ls":
-            return (logits - 1).square().mean()
+            return F.mse_loss(logits, torch.ones_like(logits))
         case "original":
-            return F.softplus(-logits).mean()
+            return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
         case "w":
             return -logits.mean()
 
@@ -33,9 +33,9 @@ def fake_loss(logits: Tensor, kind: Adversarial) -> Tensor:
         case "hinge":
             return F.relu(1 + logits).mean()
         case "ls":
-            return logits.square().mean()
+            return F.mse_loss(logits, torch.zeros_like(logits))
         case "original":
-            return F.softplus(logits).mean()
+            return F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits))
         case "w":
             return logits.mean()
 

@@ -58,7 +58,9 @@ class SPADE(nn.Module):
     def forward(self, x: Tensor, semantics: Tensor) -> Tensor:
         """x [N, C, H, W], semantics [N, S, H, W] -> [N, C, H, W]."""
         hidden = F.relu(self.shared(semantics))
-        return torch.addcmul(self.beta(hidden), self.norm(x), 1 + self.gamma(hidden))
+        # In the official code's order of operations, so that results agree to the last bit: L1 losses have kinks, at
+        # which a rounding error of another order can turn a gradient's sign.
+        return self.norm(x) * (1 + self.gamma(hidden)) + self.beta(hidden)
 
 
 class SPADEBlock(nn.Module):

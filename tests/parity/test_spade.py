@@ -134,12 +134,13 @@ def test_trace(golden: Path, compare: Compare, monkeypatch: pytest.MonkeyPatch) 
 
     # Adam divides a gradient by its own size, so where the true gradient is 0 (a bias in front of a normalisation)
     # rounding noise alone moves a weight by up to the learning rate a step. Such entries are told by the largest
-    # gradient they ever saw here, not by name, and held to that bound only.
+    # gradient they ever saw here, against the network's largest, not by name, and held to that bound only.
     with np.load(golden / "final_weights.npz") as final:
         clear, noisy = [0.0], [0.0]
         for part, (module, norm) in parts.items():
             rate = recipe.optimizers["D" if part == "D" else "G"].param_groups[0]["lr"]
             state = module.state_dict()
+            noise = ROUNDING * max(g.max().item() for name, g in largest.items() if name.startswith(f"{part}/"))
             for name, official in official_names(module, norm).items():
                 flat, theirs = state[name].flatten(), torch.from_numpy(final[f"{part}/{official}"][2:])
                 places = torch.from_numpy(np.linspace(0, len(flat) - 1, 8).round().astype(np.int64))
@@ -151,13 +152,15 @@ def test_trace(golden: Path, compare: Compare, monkeypatch: pytest.MonkeyPatch) 
                     pull = largest[f"{part}/{name}"].flatten()[places]
                 else:
                     pull = torch.ones(8)
-                clear += errors[pull >= NO_GRADIENT].tolist()
-                noisy += (errors[pull < NO_GRADIENT] / (2 * len(expected) * rate)).tolist()
+                clear += errors[pull >= noise].tolist()
+                noisy += (errors[pull < noise] / (2 * len(expected) * rate)).tolist()
     compare(f"weights after {len(expected)} steps ({len(clear) - 1})", max(clear), 1e-4)
     compare(f"of no gradient, to the bound ({len(noisy) - 1})", max(noisy), 1.0)
 
 
-NO_GRADIENT = 1e-6
+ROUNDING = 3e-6
+"""Gradients below this share of the largest are rounding noise: some tens of units in the last place of fp32. In the
+goldens at hand none lies between 4e-7 and 1e-5."""
 
 
 def _remember(largest: dict[str, Tensor], name: str) -> Callable[[Tensor], None]:

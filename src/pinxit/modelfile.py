@@ -100,13 +100,16 @@ class replacing:
             try:
                 with self.temporary.open("rb+") as f:
                     os.fsync(f.fileno())
+                # safetensors writes for the owner alone; a model is as readable as any other file.
+                self.temporary.chmod(0o666 & ~_umask())
                 self.temporary.replace(self.target)
                 return
             except OSError as refused:
                 error = refused
         self.temporary.unlink(missing_ok=True)
         # torch.save raises an error of its own on top of the operating system's.
-        refused = error
+        # What others have already told stays as it is.
+        refused = None if isinstance(error, PinxitError) else error
         while refused is not None and not isinstance(refused, OSError):
             refused = refused.__cause__ or refused.__context__
         if refused is not None:
@@ -115,3 +118,9 @@ class replacing:
                 f"'{self.target}' is not saved ({refused.strerror or refused}), expected room on the disk; "
                 f"free some and go on, {kept}"
             ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

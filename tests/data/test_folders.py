@@ -188,7 +188,7 @@ def test_missing_empty_and_unknown_folders(tmp_path: Path) -> None:
     with pytest.raises(PinxitError, match=r"is a file, expected a folder"):
         find(tmp_path / "holiday.jpg")
     (tmp_path / "train_label").mkdir()
-    with pytest.raises(PinxitError, match=r"label folder '.*train_label' is without files"):
+    with pytest.raises(PinxitError, match=r"label folder '.*train_label' is without pictures"):
         find(tmp_path)
     with pytest.raises(PinxitError, match=r"label folder '.*maps' is missing"):
         pair(tmp_path / "maps", tmp_path)

@@ -65,7 +65,8 @@ class Report:
             lines.append(f"{len(self.absent)} of {len(self.labels.labels)} labels in no map: {shown}")
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"problem: {problem}" for problem in self.problems]
-        lines.append("no problems" if not self.problems else f"{len(self.problems)} problems")
+        found = len(self.problems)
+        lines.append("no problems" if not found else f"{found} problem{'s' if found > 1 else ''}")
         return "\n".join(lines)
 
     def raise_if_bad(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from pinxit.errors import expected
@@ -27,19 +28,22 @@ def fetch(url: str, sha256: str, remedy: str) -> Path:
     target = cache_folder() / url.rsplit("/", 1)[-1]
     if target.is_file():
         return target
-    try:
-        with (
-            replacing(target) as temporary,
-            urllib.request.urlopen(url, timeout=30) as reply,
-            temporary.open("wb") as f,
-        ):
-            digest = hashlib.sha256()
-            while chunk := reply.read(1 << 20):
-                digest.update(chunk)
-                f.write(chunk)
-            if digest.hexdigest() != sha256:
-                raise expected(f"download of {url}", f"of SHA-256 {digest.hexdigest()}", sha256, remedy)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
-        raise expected(f"download of {url}", f"not possible ({reason})", "a network connection", remedy) from error
+    digest = hashlib.sha256()
+    with replacing(target) as temporary, temporary.open("wb") as f:
+        for chunk in _received(url, remedy):
+            digest.update(chunk)
+            f.write(chunk)
+        if digest.hexdigest() != sha256:
+            raise expected(f"download of {url}", f"of SHA-256 {digest.hexdigest()}", sha256, remedy)
     return target
+
+
+def _received(url: str, remedy: str) -> Iterator[bytes]:
+    """What the server answers. Raises `PinxitError` where the network fails, which is no failure of the disk."""
+    try:
+        with urllib.request.urlopen(url, timeout=30) as reply:
+            while chunk := reply.read(1 << 20):
+                yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise expected(f"download of {url}", f"not possible ({reason})", "a network connection", remedy) from error

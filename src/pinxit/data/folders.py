@@ -261,7 +261,7 @@ def _optional(folder: Path, pattern: str = "*") -> list[Path]:
 def _pictures(folder: Path, thing: str, pattern: str = "*") -> list[Path]:
     found = _optional(folder, pattern)
     if not found:
-        got = f"without files {pattern}" if folder.is_dir() else "missing"
+        got = ("without pictures" if pattern == "*" else f"without {pattern}") if folder.is_dir() else "missing"
         remedy = "check the path" + (", or name a split that has photos" if thing == "photo" else "")
         raise expected(f"{thing} folder '{folder}'", got, f"a folder of pictures ({', '.join(SUFFIXES)})", remedy)
     return found

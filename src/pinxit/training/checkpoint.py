@@ -43,14 +43,21 @@ def save(folder: Path, recipe: Recipe, position: Position, identity: Mapping[str
         torch.save(state, file)
 
 
+def require_startable(folder: Path, resume: bool) -> None:
+    """Raises `PinxitError` where there is nothing to resume, or a new run would take the place of another."""
+    begun = (folder / NAME).is_file()
+    if resume and not begun:
+        raise expected(f"run '{folder}'", "without state.pt", "a run that was begun", "leave out --resume to begin it")
+    if begun and not resume:
+        raise expected(f"folder '{folder}'", "a run already", "a new folder", "add --resume to go on with it")
+
+
 def read(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     """The state in a run's folder, if it is of the same method, data and options.
 
     Raises `PinxitError` naming the first difference, or what is wrong with the file.
     """
     path = folder / NAME
-    if not path.is_file():
-        raise expected(f"run '{folder}'", "without state.pt", "a run that was begun", "leave out --resume to begin it")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes torch raise anything, IndexError and AssertionError included

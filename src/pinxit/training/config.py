@@ -35,3 +35,15 @@ class Run:
     """Steps between checkpoints; the last step is always kept."""
     tensorboard: bool = True
     """Whether to write TensorBoard events, where the package is installed."""
+
+    def __post_init__(self) -> None:
+        for name, lowest in (
+            ("log_every", 1),
+            ("checkpoint_every", 1),
+            ("sample_every", 0),
+            ("workers", 0),
+            ("seed", 0),
+        ):
+            if not lowest <= getattr(self, name) < 1 << 31:
+                got = getattr(self, name)
+                raise expected(f"--{name.replace('_', '-')}", got, f"{lowest} or more, below 2^31", "correct it")

@@ -32,14 +32,14 @@ def train(recipe: Recipe, run: Run, device: torch.device, identity: Mapping[str,
 
     Raises `PinxitError` where `run.out` holds another run, a loss is not finite, or the disk is full.
     """
+    checkpoint.require_startable(run.out, run.resume)
     state = checkpoint.read(run.out, identity) if run.resume else None
-    if state is None and (run.out / checkpoint.NAME).exists():
-        raise expected(f"folder '{run.out}'", "a run already", "a new folder", "add --resume to go on with it")
     run.out.mkdir(parents=True, exist_ok=True)
     done = Position(state["stage"], state["step"]) if state else Position()
-    # Channels last: what convolutions want, on CPUs and GPUs alike.
-    recipe.to(device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue] - not in its types
     first = rank() == 0
+    if first:
+        for cut in run.out.rglob(".*.part"):  # what a killed run was writing
+            cut.unlink()
 
     with Log(run.out, quiet=not first, tensorboard=run.tensorboard) as log, _asked_to_stop() as stopping:
 
@@ -53,6 +53,8 @@ def train(recipe: Recipe, run: Run, device: torch.device, identity: Mapping[str,
         for number, stage in enumerate(recipe.stages()):
             if number < done.stage:
                 continue
+            # Here, since the stage may have grown. Channels last: what convolutions want, on CPUs and GPUs alike.
+            recipe.to(device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue] - untyped
             if number == done.stage and state is not None:
                 checkpoint.restore(state, recipe)
             start = done.step if number == done.stage else 0

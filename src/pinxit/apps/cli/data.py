@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from pinxit.apps.cli.pictures import STYLE
 from pinxit.errors import expected
 
 
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> None:
         return
     if arguments[0] != "check":
         raise expected("data command", repr(arguments[0]), "check", "write pinxit data check FOLDER")
-    o = tyro.cli(Check, args=arguments[1:], prog="pinxit data check", config=(tyro.conf.FlagCreatePairsOff,))
+    o = tyro.cli(Check, args=arguments[1:], prog="pinxit data check", config=STYLE)
     sys.exit(0 if look_through(o) else 2)
 
 
@@ -45,11 +46,13 @@ def look_through(o: Check) -> bool:
     from rich.progress import Progress
 
     from pinxit.data.check import check, check_folder
-    from pinxit.data.folders import default_label_set, detect_layout, pair
+    from pinxit.data.folders import default_label_set, detect_layout, scan_pair
     from pinxit.data.labels import load_label_set
 
     if o.folder is None and (o.maps is None or o.photos is None):
         raise expected("FOLDER", "missing", "a data set's folder, or --maps and --photos", "say what to look through")
+    if o.folder is not None and (o.maps is not None or o.photos is not None):
+        raise expected("FOLDER", "given with --maps or --photos", "one of the two", "leave one out")
     name = o.label_set or (default_label_set(detect_layout(o.folder)) if o.folder is not None else None)
     if name is None:
         raise expected(
@@ -67,6 +70,7 @@ def look_through(o: Check) -> bool:
             report = check_folder(o.folder, labels, o.split, photos_required=o.split != "test", progress=seen)
         else:
             assert o.maps is not None
-            report = check(pair(o.maps, o.photos, o.instance_maps), labels, progress=seen)
+            found = scan_pair(o.maps, o.photos, o.instance_maps)
+            report = check(found.items, labels, unpaired=found.unpaired, progress=seen)
     print(report.table())
     return not report.problems

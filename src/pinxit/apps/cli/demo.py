@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tyro
 
+from pinxit.apps.cli.pictures import STYLE
+
 
 @dataclass(frozen=True)
 class Demo:
@@ -16,7 +18,7 @@ class Demo:
     """
 
     out: Path = Path("pinxit-demo")
-    """Folder for the contact sheet and its pictures."""
+    """Folder for the contact sheet, demo.png."""
     styles: int = 4
     """Styles of each scene."""
     seed: int = 0
@@ -24,12 +26,14 @@ class Demo:
 
 
 def main(arguments: list[str]) -> None:
-    demo(tyro.cli(Demo, args=arguments, prog="pinxit demo"))
+    demo(tyro.cli(Demo, args=arguments, prog="pinxit demo", config=STYLE))
 
 
 def demo(o: Demo) -> Path:
     """Write the sheet; -> its path."""
     from PIL import Image
+    from rich.console import Console
+    from rich.progress import track
 
     from pinxit.apps.cli.pictures import embedded_model, open_model
     from pinxit.data.layouts import load_layouts
@@ -39,10 +43,13 @@ def demo(o: Demo) -> Path:
 
     if o.styles < 1:
         raise expected("--styles", o.styles, "1 or more", "enlarge it")
+    if o.seed < 0:
+        raise expected("--seed", o.seed, "0 or more", "choose another")
     model = open_model(embedded_model())
     labels, layouts = model.label_set, load_layouts()
     rows = []
-    for layout in layouts:
+    console = Console(stderr=True)
+    for layout in track(layouts, "painting", console=console, transient=True, disable=not console.is_terminal):
         map = layout.draw([label.name for label in labels.labels], model.network.size)
         rows.append([Image.fromarray(labels.colorize(map)), *model.variations(map, o.styles, o.seed)])
     columns = ["label map", *(f"style {o.seed + i}" for i in range(o.styles))]

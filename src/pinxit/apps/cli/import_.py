@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from pinxit.errors import unknown_name
+from pinxit.apps.cli.pictures import STYLE
+from pinxit.errors import expected, unknown_name
 from pinxit.models import METHODS
 
 
@@ -16,7 +18,7 @@ from pinxit.models import METHODS
 class Import:
     """Read weights that the authors' code wrote, and keep them as a model of Pinxit's. Nothing in them is executed."""
 
-    source: tyro.conf.Positional[tuple[Path, ...]]
+    source: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|FILE ...")]
     """Folder with latest_net_G.pth (and latest_net_E.pth where the model has styles), or these files themselves."""
     out: Path
     """Folder for the model."""
@@ -29,13 +31,31 @@ class Import:
 
 
 def main(arguments: list[str]) -> None:
+    """METHOD comes first, as each has releases of its own."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: pinxit import METHOD FOLDER --out MODEL [options]\n\nMETHOD is one of {', '.join(METHODS)}.")
+        print(usage())
         return
     method, *rest = arguments
+    if method.startswith("-"):
+        raise expected("METHOD", "missing", f"one of {', '.join(METHODS)}", "write it first: pinxit import METHOD ...")
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    o = tyro.cli(Import, args=rest, prog=f"pinxit import {method}", config=(tyro.conf.FlagCreatePairsOff,))
+    import_(method, tyro.cli(Import, args=rest, prog=f"pinxit import {method}", config=STYLE))
+
+
+def import_(method: str, o: Import) -> None:
+    """Read, then write the model; where anything is wrong nothing is written."""
+    from pinxit.modelfile import NAME
+
+    if (o.out / NAME).exists():
+        raise expected(f"folder '{o.out}'", "a model already", "a new folder", "name another with --out, or remove it")
     weights = importlib.import_module(f"{METHODS[method]}.weights")
     file = weights.import_release(o.source, o.preset, label_set=o.label_set, epoch=o.epoch)
-    print(f"imported {file.method}: {file.save(o.out)}")
+    print(f"imported {file.method}: {file.save(o.out).resolve()}")
+
+
+def usage() -> str:
+    return f"""usage: pinxit import METHOD FOLDER --out MODEL [options]
+
+METHOD is one of {", ".join(METHODS)}.
+pinxit import METHOD --help tells its options."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tyro
 
+from pinxit.apps.cli.pictures import STYLE
+
 
 @dataclass(frozen=True)
 class Info:
@@ -17,7 +19,7 @@ class Info:
 
 
 def main(arguments: list[str]) -> None:
-    print(describe(tyro.cli(Info, args=arguments, prog="pinxit info")))
+    print(describe(tyro.cli(Info, args=arguments, prog="pinxit info", config=STYLE)))
 
 
 def describe(o: Info) -> str:

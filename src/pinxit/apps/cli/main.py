@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
+import warnings
 
-from pinxit.errors import PinxitError, unknown_name
+from pinxit.errors import PinxitError, expected, unknown_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("pinxit.apps.cli.demo", "paint street scenes with the embedded model: one contact sheet"),
@@ -25,27 +27,57 @@ def main(arguments: list[str] | None = None) -> None:
         print(help_text())
         return
     if arguments[0] == "--version":
-        from importlib.metadata import version
-
-        print(version("pinxit"))
+        print(version())
         return
     try:
         if arguments[0] not in COMMANDS:
             raise unknown_name("command", arguments[0], COMMANDS)
-        importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments[1:])
+        with warnings.catch_warnings():
+            # torch remarks on the form of other people's .pth files; what is wrong with one comes as an error.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments[1:])
     except PinxitError as error:
         print(f"pinxit: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        # `pinxit info demo | head -1`: the reader has seen enough. What is still buffered must not be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         # A disk that is full or refuses, wherever it happens; anything else is a defect and keeps its traceback.
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST):
+        if error.errno not in REFUSALS:
             raise
-        where = f"'{error.filename}'" if error.filename else "the output"
-        print(f"pinxit: {where} is not writable ({error.strerror}), expected room and leave to write", file=sys.stderr)
+        print(f"pinxit: {refused(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("pinxit: stopped", file=sys.stderr)
         sys.exit(130)
+
+
+REFUSALS = {
+    *(errno.ENOSPC, errno.EDQUOT),
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+}
+"""What the operating system answers to a path that cannot be used as it was meant."""
+
+
+def refused(error: OSError) -> PinxitError:
+    """The message about a path that the operating system refuses."""
+    where = f"'{error.filename}'" if error.filename else "the output"
+    got = f"not usable ({error.strerror})"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return expected(where, got, "room on the disk", "free some")
+    return expected(where, got, "a path that may be read or written so", "check its kind and rights, or name another")
+
+
+def version() -> str:
+    """The installed version; a source tree that is not installed has none."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("pinxit")
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def help_text() -> str:

@@ -35,8 +35,6 @@ def listed(paths: Iterable[Path]) -> list[Path]:
     """Pictures as they are, and those in folders, sorted by name. Raises `PinxitError` where there are none."""
     from pinxit.data.images import SUFFIXES  # brings torch, which --help must not wait for
 
-    # Here, so that --help stays quick: it imports torch.
-
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -51,6 +49,10 @@ def listed(paths: Iterable[Path]) -> list[Path]:
     if not found:
         raise expected("the list of maps", "empty", "one picture or more", "name some before the options")
     return found
+
+
+def counted(n: int, thing: str) -> str:
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def note(text: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import sys
+from collections.abc import Iterable
 from typing import Any
 
 import tyro
 
-from pinxit.errors import PinxitError, expected, unknown_name
+from pinxit.apps.cli.pictures import STYLE
+from pinxit.errors import expected, unknown_name
 from pinxit.models import METHODS
 from pinxit.training.config import Run
 
@@ -20,10 +21,12 @@ def main(arguments: list[str]) -> None:
         print(usage())
         return
     method, *rest = arguments
+    if method.startswith("-"):
+        raise expected("METHOD", "missing", f"one of {', '.join(METHODS)}", "write it first: pinxit train METHOD ...")
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
     config = importlib.import_module(f"{METHODS[method]}.config")
-    preset, rest = take_preset(rest)
+    preset, rest = take_preset(rest, config.PRESETS)
     if preset not in config.PRESETS:
         raise unknown_name("preset", preset, config.PRESETS)
     if any(a in ("-h", "--help") for a in rest):
@@ -35,10 +38,12 @@ def main(arguments: list[str]) -> None:
 def train(method: str, run: Run, options: Any, config: Any) -> None:
     """Build the recipe and walk it; under torchrun every process does so on its share of each batch."""
     from pinxit.recipe import rank
+    from pinxit.training.checkpoint import require_startable
     from pinxit.training.distributed import pick_device, processes
     from pinxit.training.loop import train as loop
 
     device = pick_device(run.device)
+    require_startable(run.out, run.resume)  # before the data is looked through, which may take minutes
     with processes(device):
         recipe = importlib.import_module(f"{METHODS[method]}.recipe").build(options, seed=run.seed, workers=run.workers)
         identity = {"method": method, "seed": run.seed, "precision": run.precision, **plain(options)}
@@ -59,23 +64,23 @@ def parse(arguments: list[str], method: str, preset: str, config: Any) -> tuple[
         args=arguments,
         prog=f"pinxit train {method} --preset {preset}",
         description=f"Train {method}. Options are those of the preset {preset!r} unless given.",
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        config=(tyro.conf.OmitArgPrefixes, *STYLE),
     )
     return parsed.run, parsed.options
 
 
-def take_preset(arguments: list[str]) -> tuple[str, list[str]]:
+def take_preset(arguments: list[str], names: Iterable[str]) -> tuple[str, list[str]]:
     """--preset NAME is read first, since all other defaults hang on it."""
     for i, argument in enumerate(arguments):
         if argument.startswith("--preset="):
             return argument.removeprefix("--preset="), arguments[:i] + arguments[i + 1 :]
         if argument == "--preset":
             if i + 1 == len(arguments):
-                raise expected("--preset", "without a name", "--preset NAME", "add the name")
+                raise expected("--preset", "without a name", f"one of {', '.join(names)}", "add the name")
             return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
     if any(a in ("-h", "--help") for a in arguments):
         return "cpu", arguments
-    raise PinxitError("--preset is missing, expected --preset NAME; see pinxit train METHOD --help")
+    raise expected("--preset", "missing", f"one of {', '.join(names)}", "choose one: --help tells what they are")
 
 
 def preset_table(method: str, config: Any) -> str:
@@ -100,7 +105,3 @@ def usage() -> str:
 
 METHOD is one of {names}.
 pinxit train METHOD --help tells its presets and options."""
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

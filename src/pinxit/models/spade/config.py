@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pinxit.errors import expected
+
 Upsamplings = Literal["normal", "more", "most"]
 UPSAMPLINGS: dict[Upsamplings, int] = {"normal": 5, "more": 6, "most": 7}
 
@@ -40,12 +42,15 @@ class Network:
     """Dimensions of z."""
     encoder_norm: Literal["instance", "batch", "none"] = "instance"
     """Normalisation inside the style encoder."""
-    encoder_layers: Literal[5, 6] = 6
-    """Convolutions of the style encoder: 6 wherever it can be trained; 5 reads what the authors' code names a model
-    of crops under 256 px, whose encoder cannot run there."""
     norm_at_test: Literal["running", "batch"] = "running"
     """Statistics batch norm uses when painting: those gathered in training (the authors' test script) or the
     picture's own."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "labels")
+        at_least(self, 1, "width", "hidden", "z_dim")
+        if min(self.size) < 1:
+            raise expected("--size", " ".join(map(str, self.size)), "height and width in pixels", "correct it")
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,22 @@ class Training:
     """Side in pixels that pictures are first scaled to, where `preprocess` scales."""
     flip: bool = True
     """Whether every other picture is mirrored, map and photo together."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "steps", "batch", "d_width", "d_layers", "d_scales", "load_size")
+        at_least(self, 0, "feature_matching", "perceptual", "kl", "ema", "init_gain", "lr")
+        if self.ema >= 1:
+            raise expected("--ema", self.ema, "a decay below 1", "lower it; 0 is off")
+        if self.betas is not None and not all(0 <= beta < 1 for beta in self.betas):
+            raise expected("--betas", " ".join(map(str, self.betas)), "two numbers from 0 to below 1", "correct it")
+
+
+def at_least(options: Network | Training, lowest: int, *names: str) -> None:
+    """Raises `PinxitError` for the first of the options `names` that is below `lowest`, or not a number."""
+    for name in names:
+        value = getattr(options, name)
+        if not lowest <= value < float("inf"):
+            raise expected(f"--{name.replace('_', '-')}", value, f"{lowest} or more", "correct it")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,10 @@ class Model:
         height, width = map.shape
         self._warn_of_size(height, width)
         step = 1 << self.G.doublings
-        margin = ((0, -height % step), (0, -width % step))
+        margin = [(0, -height % step), (0, -width % step)]
+        own_statistics = self.network.norm == "instance" or self.network.norm_at_test == "batch"
+        if own_statistics and max(height, width) <= step:
+            margin[1] = (0, 2 * step - width)  # a first feature map of one pixel has no statistics
         labels = self._tensor(np.pad(map, margin, mode="edge"))
         ids = None
         if self.network.instances:
@@ -152,8 +155,9 @@ def read_style(text: str) -> Style:
         raise expected("--style", repr(text), "a number, a .npy or a picture", "check the path")
     if path.suffix == ".npy":
         try:
-            return np.load(path, allow_pickle=False)
-        except ValueError as error:
+            with path.open("rb") as f:
+                return np.lib.format.read_array(f, allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
             raise expected(f"style '{text}'", "no plain array", "a z saved by --save-style", "save it again") from error
     return read_photo(path)
 

@@ -142,7 +142,7 @@ class Encoder(nn.Module):
     def __init__(self, c: Network) -> None:
         super().__init__()
         w = c.width
-        widths = [3, w, 2 * w, 4 * w, 8 * w, 8 * w, 8 * w][: c.encoder_layers + 1]
+        widths = [3, w, 2 * w, 4 * w, 8 * w, 8 * w, 8 * w]
         self.layers = nn.ModuleList(
             [NormedConv(i, o, 3, stride=2, padding=1, norm=c.encoder_norm, spectral=True) for i, o in pairwise(widths)]
         )

@@ -17,7 +17,7 @@ from pinxit.data.labels import LabelSet, load_label_set
 from pinxit.data.stream import LabelPhotos, LabelPhotoStream, label_pictures
 from pinxit.errors import expected
 from pinxit.modelfile import ModelFile
-from pinxit.models.spade.config import Data, Network, Options, Training
+from pinxit.models.spade.config import UPSAMPLINGS, Data, Network, Options, Training
 from pinxit.models.spade.network import Discriminator, Encoder, Generator, embed
 from pinxit.nn import vgg
 from pinxit.nn.ema import EMA
@@ -45,8 +45,10 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> SpadeRecipe:
 
     Raises `PinxitError` for whatever is wrong with the data or the options.
     """
+    require_one_source(options.data)
     labels = label_set_of(options.data)
     network = resolve(options.network, labels)
+    perceptual = perceptual_of(options)  # before the check of the data, which may take minutes
     if not network.unknown:
         # A model without a channel for 'unknown' cannot be shown such pixels; the check names the files that have any.
         labels = dataclasses.replace(labels, ignore=())
@@ -66,10 +68,18 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> SpadeRecipe:
         labels,
         stream,
         seed=seed,
-        perceptual=perceptual_of(options),
+        perceptual=perceptual,
         examples=examples_of(options.data, items, labels, preprocess, network),
         card={"data": labels.name, "source": "trained with pinxit train spade", "steps": str(t.steps)},
     )
+
+
+def require_one_source(data: Data) -> None:
+    """Raises `PinxitError` where it is not said what to train on, or said twice."""
+    if data.data is None and (data.maps is None or data.photos is None):
+        raise expected("--data", "missing", "a data set's folder, or --maps and --photos", "say what to train on")
+    if data.data is not None and (data.maps or data.photos or data.instance_maps):
+        raise expected("--data", "given with --maps or --photos", "one of the two", "leave one out")
 
 
 def label_set_of(data: Data) -> LabelSet:
@@ -85,13 +95,19 @@ def label_set_of(data: Data) -> LabelSet:
 def items_of(data: Data, split: str) -> list[Item]:
     if data.data is not None:
         return find(data.data, split, outdoor=data.outdoor)
-    if data.maps is None or data.photos is None:
-        raise expected("--data", "missing", "a data set's folder, or --maps and --photos", "say what to train on")
+    assert data.maps is not None
     return pair(data.maps, data.photos, data.instance_maps)
 
 
 def resolve(network: Network, labels: LabelSet) -> Network:
-    """The network with its number of labels filled in. Raises `PinxitError` where it was made for other labels."""
+    """The network with its number of labels filled in.
+
+    Raises `PinxitError` where it was made for other labels, or for a size that its doublings do not divide.
+    """
+    step = 1 << UPSAMPLINGS[network.upsamplings]
+    if any(side % step for side in network.size):
+        got = " ".join(map(str, network.size))
+        raise expected("--size", got, f"multiples of {step}", "round it")
     if network.labels == 0:
         return dataclasses.replace(network, labels=len(labels.labels), unknown=bool(labels.ignore))
     if network.labels != len(labels.labels):

@@ -156,7 +156,7 @@ def import_release(
         network, _ = from_options(read_opt_txt(options))
     else:
         raise expected("--preset", "missing", f"one of {', '.join(RELEASES)}", "name it, as there is no opt.txt")
-    if network.vae and encoder is None:
+    if network.vae and encoder is None and generator.is_file():
         raise expected(f"folder '{generator.parent}'", "without *_net_E.pth", "the style encoder too", "add the file")
     network = dataclasses.replace(network, vae=encoder is not None)
     G = Generator(network)
@@ -229,6 +229,8 @@ def from_options(options: Mapping[str, Any]) -> tuple[Network, Training]:
     spade = re.fullmatch(r"(spectral)?spade(syncbatch|batch|instance)(\d)x\d", o["norm_G"])
     if not spade:
         raise expected("norm_G", o["norm_G"], "like spectralspadesyncbatch3x3", "mend opt.txt")
+    if o["num_upsampling_layers"] not in UPSAMPLINGS:
+        raise unknown_name("num_upsampling_layers", o["num_upsampling_layers"], UPSAMPLINGS)
     doublings = UPSAMPLINGS[o["num_upsampling_layers"]]
     columns = o["crop_size"] >> doublings
     size = (round(columns / o["aspect_ratio"]) << doublings, columns << doublings)
@@ -246,7 +248,6 @@ def from_options(options: Mapping[str, Any]) -> tuple[Network, Training]:
         vae=o["use_vae"],
         z_dim=o["z_dim"],
         encoder_norm=_plain_norm("norm_E", o["norm_E"])[1],
-        encoder_layers=6 if o["crop_size"] >= 256 else 5,
     )
     training = Training(
         batch=o["batchSize"],

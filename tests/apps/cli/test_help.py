@@ -1,0 +1,130 @@
+"""What a newcomer sees first: help, and what becomes of a command that does not exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from pinxit.apps.cli.main import COMMANDS
+
+from .conftest import Pinxit, in_a_process
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The modules of a fresh interpreter after `pinxit ARGUMENTS`."""
+    script = (
+        "import sys\nfrom pinxit.apps.cli.main import main\n"
+        f"try: main({list(arguments)!r})\nexcept SystemExit as stop: assert not stop.code, stop.code\n"
+        "print('\\nMODULES', *sys.modules)"
+    )
+    done = in_a_process("-c", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    return set(done.stdout.rpartition("MODULES")[2].split())
+
+
+def test_help_imports_nothing_that_takes_time() -> None:
+    assert imported_by("--help").isdisjoint({"torch", "numpy", "PIL", "safetensors", "rich", "tyro"})
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "paint", "train spade", "train spade --preset coco", "import spade", "data check", "info"]
+)
+def test_help_of_a_command_waits_for_no_torch(command: str) -> None:
+    assert imported_by(*command.split(), "--help").isdisjoint({"torch", "numpy", "safetensors"})
+
+
+def test_help_names_every_command(pinxit: Pinxit) -> None:
+    ran = pinxit("--help")
+    assert (ran.status, ran.err) == (0, "")
+    assert all(re.search(rf"^  {name} ", ran.out, flags=re.MULTILINE) for name in COMMANDS)
+    assert pinxit().out == pinxit("-h").out == ran.out
+
+
+OPTIONS = {
+    "demo": "--out PATH, --styles INT, --seed INT",
+    "paint": "MODEL, MAP ..., --out PATH, --style STYLE ..., --variations INT, --frames INT, --instances FILE ..., "
+    "--save-style PATH, --device {auto",
+    "train": "METHOD, spade",
+    "train spade": "tiny, cpu, coco, ade20k, cityscapes, --out PATH, --resume, --data PATH, --maps PATH, "
+    "--photos PATH, --label-set STR, --vgg STR, --no-perceptual, --size INT INT, --steps INT, --batch INT, "
+    "--precision {fp32, --no-vae",
+    "train spade --preset coco": "--vae, --no-instances, (default: 369647)",
+    "import": "METHOD, spade",
+    "import spade": "FOLDER|FILE ..., --out PATH, --preset STR, --label-set STR, --epoch STR",
+    "data": "data check FOLDER",
+    "data check": "[FOLDER], --maps PATH, --photos PATH, --instance-maps PATH, --split STR, --label-set STR",
+    "info": "MODEL",
+}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_of_each_command_names_its_options(pinxit: Pinxit, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    ran = pinxit(*command.split(), "--help")
+    assert (ran.status, ran.err) == (0, "")
+    missing = [option for option in OPTIONS[command].split(", ") if option not in ran.out]
+    assert not missing, ran.out
+    assert "{None}" not in ran.out
+
+
+def test_every_command_is_in_the_table_of_help() -> None:
+    assert {command.split()[0] for command in OPTIONS} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest"), [("tarin", "train"), ("pant", "paint"), ("imprt", "import"), ("dmeo", "demo")]
+)
+def test_an_unknown_command_suggests_the_nearest(pinxit: Pinxit, typed: str, nearest: str) -> None:
+    ran = pinxit(typed, "--help")
+    everything = ", ".join(sorted(COMMANDS))
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == f"pinxit: command is '{typed}', expected one of {everything}; did you mean '{nearest}'?\n"
+
+
+def test_the_version_is_told(pinxit: Pinxit) -> None:
+    ran = pinxit("--version")
+    assert ran.status == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*|not installed", ran.out.strip())
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("train spade --preset tiny --out run --stepz 3", "--steps"),
+        ("train spade --preset tiny --out run --steps many", "many"),
+        ("train spade --preset tiny --out run --norm none", "sync_batch"),
+        ("train spade --preset tiny", "--out"),
+        ("paint", "MODEL"),
+        ("info", "MODEL"),
+        ("info model other", "other"),
+        ("import spade release", "--out"),
+        ("demo --styles two", "two"),
+        ("data check --splitt val", "--split"),
+    ],
+)
+def test_options_that_cannot_be_read(pinxit: Pinxit, command: str, expected: str) -> None:
+    """The parser tells these in a box that names the option."""
+    ran = pinxit(*command.split())
+    assert (ran.status, ran.out) == (2, "")
+    assert expected in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pipe that is closed early")
+def test_a_reader_that_has_seen_enough_is_no_defect() -> None:
+    """As in `pinxit train spade --help | head -1`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pinxit", "train", "spade", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait() in (0, 1)

@@ -1,0 +1,178 @@
+"""Two processes on gloo compute what one does with the same batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pinxit.errors import PinxitError
+from pinxit.nn.norm import BatchNorm2d
+from pinxit.training.distributed import mean_over_ranks, pick_device, processes
+
+TORCHRUN = [sys.executable, *"-m torch.distributed.run --standalone --nproc-per-node 2".split()]
+
+
+def check(command: list[str]) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def batch(affine: bool) -> tuple[Tensor, Tensor, BatchNorm2d]:
+    """A batch of four far from mean 0, what its loss weighs each value by, and a norm for it."""
+    torch.manual_seed(0)
+    x, pull = 3 * torch.randn(4, 5, 6, 7) + 100, torch.randn(4, 5, 6, 7)
+    norm = BatchNorm2d(5, affine=affine)
+    for p in norm.parameters():
+        torch.nn.init.normal_(p)
+    return x, pull, norm
+
+
+def forward_and_back(norm: BatchNorm2d, x: Tensor, pull: Tensor) -> dict[str, Tensor]:
+    x = x.clone().requires_grad_()
+    y = norm(x)
+    (y * pull).sum().backward()
+    assert x.grad is not None
+    grads = {f"gradient of {name}": p.grad for name, p in norm.named_parameters() if p.grad is not None}
+    return {"output": y.detach(), "gradient": x.grad, **dict(norm.named_buffers()), **grads}
+
+
+# Each rank normalises its half of the batch and writes what it got.
+RANK = """
+import runpy, sys, torch
+import torch.distributed as dist
+from pinxit.training.distributed import mean_over_ranks, processes
+
+test = runpy.run_path(sys.argv[1])
+with processes(torch.device("cpu")):
+    rank = dist.get_rank()
+    results = {}
+    for affine in (False, True):
+        x, pull, norm = test["batch"](affine)
+        results[affine] = test["forward_and_back"](norm, x.chunk(2)[rank], pull.chunk(2)[rank])
+        with torch.no_grad():
+            results[affine]["output without gradients"] = norm(x.chunk(2)[rank])
+        norm.eval()
+        results[affine]["output in eval"] = norm(x.chunk(2)[rank]).detach()
+        x, pull, norm = test["batch"](affine)
+        norm.sync = False
+        results[affine]["output alone"] = norm(x.chunk(2)[rank]).detach()
+    results["mean"] = mean_over_ranks(torch.tensor([1.0 + rank, 10.0]))
+    torch.save(results, f"{sys.argv[2]}/{rank}.pt")
+"""
+
+
+def test_batch_norm_over_two_ranks_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    script = tmp_path / "rank.py"
+    script.write_text(RANK)
+    check([*TORCHRUN, str(script), __file__, str(tmp_path)])
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for affine in (False, True):
+        x, pull, norm = batch(affine)
+        whole = forward_and_back(norm, x, pull)
+        for name, value in whole.items():
+            parts = [r[affine][name] for r in ranks]
+            if name in ("output", "gradient"):
+                ours = torch.cat(parts)
+            elif name.startswith("gradient of"):
+                ours = sum(parts)  # each rank has the part of its own pictures
+            else:
+                assert torch.equal(*parts)
+                ours = parts[0]
+            # 100 +- 3 in fp32: a sum in another order is off by some 1e-5 of the deviation.
+            torch.testing.assert_close(ours, value, rtol=1e-4, atol=2e-5, msg=lambda m, name=name: f"{name}: {m}")
+        again = torch.cat([r[affine]["output without gradients"] for r in ranks])
+        torch.testing.assert_close(again, whole["output"], rtol=1e-4, atol=2e-5)
+        with torch.no_grad():
+            norm(x)
+            in_eval = torch.cat([r[affine]["output in eval"] for r in ranks])
+            torch.testing.assert_close(in_eval, norm.eval()(x), rtol=1e-4, atol=1e-4)
+            for r, half in zip(ranks, x.chunk(2), strict=True):
+                alone = F.batch_norm(half, None, None, norm.weight, norm.bias, training=True)
+                torch.testing.assert_close(r[affine]["output alone"], alone, rtol=1e-4, atol=2e-5)
+    assert all(r["mean"].tolist() == [1.5, 10.0] for r in ranks)
+
+
+def records(out: Path) -> list[dict[str, float]]:
+    lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    return [{k: v for k, v in r.items() if k not in ("stage", "steps_per_second")} for r in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["", "--norm instance --no-vae"], ids=["batch norm, vae", "instance norm, no vae"])
+def test_two_processes_train_as_one(options: str, arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Losses of every step, gradients of the last one, and every weight.
+
+    The two differ in the order of sums alone: over a batch in one process, over two halves in the other; that is some
+    1e-7 of a loss and 1e-5 of a gradient in the first two steps. Adam then divides each gradient by its own size, so
+    that where one is 0 but for rounding a weight moves by up to the learning rate in whatever direction the rounding
+    has: whole tensors such as the bias in front of a normalisation, which are told by their gradient here and held to
+    that bound, and an entry or two elsewhere. As each step is taken from where those moved to, later losses are held
+    less tightly. Initial weights are PyTorch's and the loss is least squares: under the official code's tiny weights
+    and the hinge most gradients are close to rounding.
+    """
+    steps = 2
+    common = f"--batch 4 --log-every 1 --init none --adversarial ls {options}"
+    one, two = tmp_path / "one", tmp_path / "two"
+    check([sys.executable, "-m", "pinxit", *arguments(one, f"{common} --steps {steps}")])
+    check([*TORCHRUN, "-m", "pinxit", *arguments(two, f"{common} --steps {steps}")])
+    assert_losses_agree(records(one), records(two), steps, 1e-5)
+
+    a, b = (torch.load(out / "state.pt", weights_only=True) for out in (one, two))
+    for optimizer, parts in (("G", ("G.", "E.")), ("D", ("D.",))):
+        names = [k for k in a["recipe"] if k.startswith(parts) and k.endswith((".weight", ".bias"))]
+        states, rate = a["optimizers"][optimizer]["state"], a["optimizers"][optimizer]["param_groups"][0]["lr"]
+        assert len(names) == len(states)
+        largest = max(state["exp_avg"].abs().max() for state in states.values())
+        errors = []
+        for number, name in enumerate(names):
+            # Adam's first moment is the gradient itself, since beta1 is 0 here.
+            gradient, other = states[number]["exp_avg"], b["optimizers"][optimizer]["state"][number]["exp_avg"]
+            error = (a["recipe"][name] - b["recipe"][name]).abs() / (steps * rate)
+            assert error.max() <= 2.01, name
+            if gradient.abs().max() > 1e-5 * largest:
+                assert (gradient - other).abs().max() <= 1e-3 * gradient.abs().max(), name
+                errors.append(error.flatten())
+        assert len(errors) >= 0.85 * len(names)
+        assert (torch.cat(errors) > 1e-2).float().mean() < 1e-3
+    for name, value in a["recipe"].items():
+        if name.endswith((".u", ".v", ".running_var")):
+            torch.testing.assert_close(b["recipe"][name], value, rtol=1e-3, atol=1e-4, msg=f"{name} differs")
+
+    check([sys.executable, "-m", "pinxit", *arguments(one, f"{common} --steps 5 --resume")])
+    check([*TORCHRUN, "-m", "pinxit", *arguments(two, f"{common} --steps 5 --resume")])
+    assert_losses_agree(records(one), records(two), 5, 5e-3)
+
+
+def assert_losses_agree(one: list[dict[str, float]], two: list[dict[str, float]], steps: int, tolerance: float) -> None:
+    assert len(one) == len(two) == steps
+    for a, b in zip(one, two, strict=True):
+        assert b == pytest.approx(a, rel=tolerance)
+
+
+def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
+    for name in ("cuda", "mps"):
+        with pytest.raises(PinxitError, match=f"^--device is {name}, expected cpu on this machine; leave it out"):
+            pick_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert pick_device("auto") == torch.device("cuda", 3)
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+def test_one_process_needs_no_group() -> None:
+    with processes(torch.device("cpu")):
+        assert not torch.distributed.is_initialized()
+    assert mean_over_ranks(torch.tensor([2.0])).tolist() == [2.0]

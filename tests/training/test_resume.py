@@ -1,0 +1,135 @@
+"""Runs that are killed with SIGKILL, again and again, and go on: they end bit-equal to one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pinxit.modelfile import read
+
+STEPS = 12
+OPTIONS = f"--steps {STEPS} --log-every 1 --checkpoint-every 2 --seed 5"
+ONE = [sys.executable, "-m", "pinxit"]
+TWO = [sys.executable, *"-m torch.distributed.run --standalone --nproc-per-node 2 -m pinxit".split()]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes to kill in /proc")
+
+
+def start(command: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(command, env=ENVIRONMENT)
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it has started; torchrun gives each worker a session of its own."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(p for child in children for p in family(int(child)))]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill_when(command: list[str], moment: Callable[[], bool]) -> str:
+    """Start `command` and kill it and its family at `moment`; -> whether that came before its end."""
+    deadline = time.monotonic() + 100
+    with start(command) as process:
+        while process.poll() is None and not moment():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        pids = family(process.pid) if process.poll() is None else []
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+    while any(alive(pid) for pid in pids):
+        time.sleep(0.01)
+    return "killed" if pids else "ended"
+
+
+def steps_done(out: Path) -> int:
+    log = out / "log.jsonl"
+    return log.read_text().count("\n") if log.is_file() else 0
+
+
+def moments(out: Path, dice: random.Random) -> dict[str, Callable[[], bool]]:
+    """When to kill: at a step, amid the writing of a checkpoint, and a while after the run has gone on."""
+    at = dice.randrange(2, STEPS // 2)
+    wait = dice.uniform(0, 0.8)
+    changes: list[int] = []
+    begun: list[float] = []
+
+    def a_while_later() -> bool:
+        changes.append((out / "log.jsonl").stat().st_mtime_ns)
+        if changes[-1] != changes[0] and not begun:
+            begun.append(time.monotonic())
+        return bool(begun) and time.monotonic() > begun[0] + wait
+
+    return {
+        f"step {at}": lambda: steps_done(out) >= at,
+        "a checkpoint half written": lambda: any(out.glob(".state.pt.*.part")),
+        f"{wait:.2f} s later": a_while_later,
+    }
+
+
+def assert_same(a: Any, b: Any, name: str = "") -> None:
+    assert type(a) is type(b), name
+    if isinstance(a, Tensor):
+        assert torch.equal(a, b), name
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), name
+        for key in a:
+            assert_same(a[key], b[key], f"{name}/{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), name
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{name}/{i}")
+    else:
+        assert a == b, name
+
+
+def losses(out: Path) -> list[dict]:
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k != "steps_per_second"} for r in records]
+
+
+@pytest.mark.parametrize("launch", [pytest.param(ONE, id="one"), pytest.param(TWO, id="two", marks=pytest.mark.slow)])
+def test_killed_and_resumed_ends_bit_equal(launch: list[str], arguments: Callable, tmp_path: Path) -> None:
+    seed = int(os.environ.get("KILL_SEED", random.randrange(2**32)))
+    print(f"KILL_SEED={seed} repeats the moments of this test")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start([*launch, *arguments(whole, OPTIONS)]).wait() == 0
+
+    def go_on() -> list[str]:
+        resume = " --resume" if (cut / "state.pt").is_file() else ""
+        return [*launch, *arguments(cut, OPTIONS + resume)]
+
+    for name, moment in moments(cut, random.Random(seed)).items():
+        before = steps_done(cut)
+        print(f"{name}: {kill_when(go_on(), moment)} between steps {before} and {steps_done(cut)}")
+    assert start(go_on()).wait() == 0
+
+    ends = [torch.load(out / "state.pt", weights_only=True) for out in (whole, cut)]
+    assert ends[0]["step"] == STEPS
+    assert ends[0]["optimizers"]["G"]["state"]
+    assert_same(*ends)
+    assert_same(*(dict(read(out).tensors) for out in (whole, cut)))
+    assert [r["step"] for r in losses(cut)] == list(range(1, STEPS + 1))
+    assert losses(cut) == losses(whole)
+    assert sorted(p.name for p in cut.rglob("*")) == sorted(p.name for p in whole.rglob("*"))

@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 
-class PinxitError(ValueError):
+class PinxitError(Exception):
     """A mistake in what was given to Pinxit, worded for the person who gave it.
 
     The command line prints the message alone and exits with status 2; anything else that is raised is a defect of ours.
+    No `ValueError`, which argument parsers and readers of files take for their own and wrap.
     """
 
 

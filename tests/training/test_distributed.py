@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,7 +43,8 @@ def forward_and_back(norm: BatchNorm2d, x: Tensor, pull: Tensor) -> dict[str, Te
     (y * pull).sum().backward()
     assert x.grad is not None
     grads = {f"gradient of {name}": p.grad for name, p in norm.named_parameters() if p.grad is not None}
-    return {"output": y.detach(), "gradient": x.grad, **dict(norm.named_buffers()), **grads}
+    buffers = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+    return {"output": y.detach(), "gradient": x.grad, **buffers, **grads}
 
 
 # Each rank normalises its half of the batch and writes what it got.
@@ -110,47 +111,53 @@ def records(out: Path) -> list[dict[str, float]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["", "--norm instance --no-vae"], ids=["batch norm, vae", "instance norm, no vae"])
 def test_two_processes_train_as_one(options: str, arguments: Callable[..., list[str]], tmp_path: Path) -> None:
-    """Losses of every step, gradients of the last one, and every weight.
+    """The first step's losses, gradients and weights; then the losses and weights of some more.
 
     The two differ in the order of sums alone: over a batch in one process, over two halves in the other; that is some
-    1e-7 of a loss and 1e-5 of a gradient in the first two steps. Adam then divides each gradient by its own size, so
-    that where one is 0 but for rounding a weight moves by up to the learning rate in whatever direction the rounding
-    has: whole tensors such as the bias in front of a normalisation, which are told by their gradient here and held to
-    that bound, and an entry or two elsewhere. As each step is taken from where those moved to, later losses are held
-    less tightly. Initial weights are PyTorch's and the loss is least squares: under the official code's tiny weights
-    and the hinge most gradients are close to rounding.
+    1e-7 of a loss and 1e-5 of a gradient, 1e-3 where it turns the slope of a leaky ReLU. Adam's first step then has the
+    size of the learning rate whatever the gradient's is, so that where that is 0 but for rounding (a whole tensor of
+    such: a bias in front of a normalisation, told here by its gradient) a weight moves in whatever direction the
+    rounding has. As each further step is taken from there, and L1 losses have kinks, the two slowly part: later ones
+    are held less tightly. Initial weights are PyTorch's and the loss is least squares: under the official code's tiny
+    weights and the hinge most gradients are close to rounding.
     """
-    steps = 2
     common = f"--batch 4 --log-every 1 --init none --adversarial ls {options}"
     one, two = tmp_path / "one", tmp_path / "two"
-    check([sys.executable, "-m", "pinxit", *arguments(one, f"{common} --steps {steps}")])
-    check([*TORCHRUN, "-m", "pinxit", *arguments(two, f"{common} --steps {steps}")])
-    assert_losses_agree(records(one), records(two), steps, 1e-5)
+    check([sys.executable, "-m", "pinxit", *arguments(one, f"{common} --steps 1")])
+    check([*TORCHRUN, "-m", "pinxit", *arguments(two, f"{common} --steps 1")])
+    assert_losses_agree(records(one), records(two), 1, 1e-5)
+    errors = []
+    for name, rate, gradients, weights in trained_by_adam(one, two):
+        error = (weights[0] - weights[1]).abs() / rate
+        assert error.max() <= 2.01, name
+        if gradients[0].abs().max() > 1e-5:  # they reach 1; those of no gradient are below 1e-6
+            assert (gradients[0] - gradients[1]).abs().max() <= 1e-2 * gradients[0].abs().max(), name
+            errors.append(error.flatten())
+    assert (torch.cat(errors) > 0.01).float().mean() < 1e-3
+    assert len(errors) > 120
 
-    a, b = (torch.load(out / "state.pt", weights_only=True) for out in (one, two))
+    check([sys.executable, "-m", "pinxit", *arguments(one, f"{common} --steps 4 --resume")])
+    check([*TORCHRUN, "-m", "pinxit", *arguments(two, f"{common} --steps 4 --resume")])
+    assert_losses_agree(records(one), records(two), 4, 5e-3)
+    errors = [
+        ((weights[0] - weights[1]).abs() / rate).flatten()
+        for _, rate, gradients, weights in trained_by_adam(one, two)
+        if gradients[0].abs().max() > 1e-5
+    ]
+    assert torch.cat(errors).mean() < 0.05  # of the four learning rates that a weight may move
+
+
+def trained_by_adam(*runs: Path) -> Iterator[tuple[str, float, list[Tensor], list[Tensor]]]:
+    """Each weight's name and learning rate, and its last gradient and value in each run."""
+    states = [torch.load(out / "state.pt", weights_only=True) for out in runs]
     for optimizer, parts in (("G", ("G.", "E.")), ("D", ("D.",))):
-        names = [k for k in a["recipe"] if k.startswith(parts) and k.endswith((".weight", ".bias"))]
-        states, rate = a["optimizers"][optimizer]["state"], a["optimizers"][optimizer]["param_groups"][0]["lr"]
-        assert len(names) == len(states)
-        largest = max(state["exp_avg"].abs().max() for state in states.values())
-        errors = []
+        names = [k for k in states[0]["recipe"] if k.startswith(parts) and k.endswith((".weight", ".bias"))]
+        adams = [state["optimizers"][optimizer] for state in states]
+        assert len(names) == len(adams[0]["state"])
+        assert adams[0]["param_groups"][0]["betas"][0] == 0  # so that the first moment is the gradient itself
         for number, name in enumerate(names):
-            # Adam's first moment is the gradient itself, since beta1 is 0 here.
-            gradient, other = states[number]["exp_avg"], b["optimizers"][optimizer]["state"][number]["exp_avg"]
-            error = (a["recipe"][name] - b["recipe"][name]).abs() / (steps * rate)
-            assert error.max() <= 2.01, name
-            if gradient.abs().max() > 1e-5 * largest:
-                assert (gradient - other).abs().max() <= 1e-3 * gradient.abs().max(), name
-                errors.append(error.flatten())
-        assert len(errors) >= 0.85 * len(names)
-        assert (torch.cat(errors) > 1e-2).float().mean() < 1e-3
-    for name, value in a["recipe"].items():
-        if name.endswith((".u", ".v", ".running_var")):
-            torch.testing.assert_close(b["recipe"][name], value, rtol=1e-3, atol=1e-4, msg=f"{name} differs")
-
-    check([sys.executable, "-m", "pinxit", *arguments(one, f"{common} --steps 5 --resume")])
-    check([*TORCHRUN, "-m", "pinxit", *arguments(two, f"{common} --steps 5 --resume")])
-    assert_losses_agree(records(one), records(two), 5, 5e-3)
+            gradients = [adam["state"][number]["exp_avg"] for adam in adams]
+            yield name, adams[0]["param_groups"][0]["lr"], gradients, [state["recipe"][name] for state in states]
 
 
 def assert_losses_agree(one: list[dict[str, float]], two: list[dict[str, float]], steps: int, tolerance: float) -> None:

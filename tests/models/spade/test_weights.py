@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pinxit.errors import PinxitError
 from pinxit.models.spade.config import PRESETS, Network, Options, Training
-from pinxit.models.spade.generate import Model
+from pinxit.models.spade.generate import Model, network_of
 from pinxit.models.spade.network import Discriminator, Encoder, Generator
 from pinxit.models.spade.weights import (
     from_options,
@@ -314,16 +314,21 @@ def release(folder: Path) -> Network:
 
 def test_a_release_by_its_opt_txt_or_by_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = release(tmp_path)
+    # A preset says nothing of styles: that there is an encoder does.
     monkeypatch.setitem(PRESETS, "coco", Options(network=dataclasses.replace(network, vae=False)))
-    read = read_tensors(tmp_path / "latest_net_G.pth")
-    file = import_release(tmp_path, "coco")
-    assert not (tmp_path / "proof").exists()
-    assert dataclasses.replace(network, vae=True) == Network(**{**file.config, "size": tuple(file.config["size"])})
-    assert torch.equal(file.tensors["G.to_picture.weight"], read["conv_img.weight"])
-    assert {name[:2] for name in file.tensors} == {"G.", "E."}
-    assert file.card["source"]
-    assert "CC BY-NC-SA" in file.card["licence"]
-    assert Model(file).E is not None
+    read = {part: read_tensors(tmp_path / f"latest_net_{part}.pth") for part in "GE"}
+    for preset in ("coco", None):
+        file = import_release(tmp_path, preset)
+        assert not (tmp_path / "proof").exists()
+        assert network_of(file) == network
+        assert torch.equal(file.tensors["G.to_picture.weight"], read["G"]["conv_img.weight"])
+        assert torch.equal(file.tensors["E.layers.0.conv.u"], read["E"]["layer1.0.weight_u"])
+        assert file.card["source"]
+        assert "CC BY-NC-SA" in file.card["licence"]
+        assert Model(file).E is not None
+    (tmp_path / "latest_net_E.pth").unlink()
+    with pytest.raises(PinxitError, match=r"is without \*_net_E.pth, expected the style encoder too"):
+        import_release(tmp_path, None)  # which says that there are styles
 
 
 def test_a_release_that_cannot_be_read_says_what_to_name(tmp_path: Path) -> None:

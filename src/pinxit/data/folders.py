@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from pinxit.data.images import SUFFIXES
+from pinxit.data.labels import LabelSet, load_label_set
 from pinxit.errors import PinxitError, expected, unknown_name
 
 Layout = Literal[
@@ -209,6 +210,19 @@ def detect_layout(root: str | Path) -> Layout:
 def default_label_set(layout: Layout) -> str | None:
     """The name of the label set that maps of this layout have; None: it cannot be told."""
     return _LABEL_SETS[layout]
+
+
+def label_set_for(root: str | Path | None, name: str | None = None) -> LabelSet:
+    """The label set that is named (see `load_label_set`), else the one of the layout of the data set in `root`.
+
+    Raises:
+        PinxitError: none is named and the folder does not tell; or as `load_label_set` and `detect_layout`.
+    """
+    name = name or (None if root is None else default_label_set(detect_layout(root)))
+    if name is None:
+        remedy = "name it: the folder does not tell"
+        raise expected("--label-set", "missing", "a label set's name or .json file", remedy)
+    return load_label_set(name)
 
 
 def splits(root: str | Path, layout: Layout | None = None) -> list[str]:

@@ -46,19 +46,13 @@ def look_through(o: Check) -> bool:
     from rich.progress import Progress
 
     from pinxit.data.check import check, check_folder
-    from pinxit.data.folders import default_label_set, detect_layout, scan_pair
-    from pinxit.data.labels import load_label_set
+    from pinxit.data.folders import label_set_for, scan_pair
 
     if o.folder is None and (o.maps is None or o.photos is None):
         raise expected("FOLDER", "missing", "a data set's folder, or --maps and --photos", "say what to look through")
     if o.folder is not None and (o.maps is not None or o.photos is not None):
         raise expected("FOLDER", "given with --maps or --photos", "one of the two", "leave one out")
-    name = o.label_set or (default_label_set(detect_layout(o.folder)) if o.folder is not None else None)
-    if name is None:
-        raise expected(
-            "--label-set", "missing", "a label set's name or .json file", "name it: the folder does not tell"
-        )
-    labels = load_label_set(name)
+    labels = label_set_for(o.folder, o.label_set)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading", total=None)

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import tyro
 
+from pinxit.apps.cli.methods import NAMES, take_method
 from pinxit.apps.cli.pictures import STYLE
-from pinxit.errors import expected, unknown_name
+from pinxit.errors import expected
 from pinxit.models import METHODS
 
 
@@ -35,11 +36,7 @@ def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return
-    method, *rest = arguments
-    if method.startswith("-"):
-        raise expected("METHOD", "missing", f"one of {', '.join(METHODS)}", "write it first: pinxit import METHOD ...")
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
+    method, rest = take_method(arguments, "import")
     import_(method, tyro.cli(Import, args=rest, prog=f"pinxit import {method}", config=STYLE))
 
 
@@ -57,5 +54,5 @@ def import_(method: str, o: Import) -> None:
 def usage() -> str:
     return f"""usage: pinxit import METHOD FOLDER --out MODEL [options]
 
-METHOD is one of {", ".join(METHODS)}.
+METHOD is one of {NAMES}.
 pinxit import METHOD --help tells its options."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import tyro
 
+from pinxit.apps.cli.methods import NAMES, take_method
 from pinxit.apps.cli.pictures import STYLE
 from pinxit.errors import expected, unknown_name
 from pinxit.models import METHODS
@@ -20,11 +22,7 @@ def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return
-    method, *rest = arguments
-    if method.startswith("-"):
-        raise expected("METHOD", "missing", f"one of {', '.join(METHODS)}", "write it first: pinxit train METHOD ...")
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
+    method, rest = take_method(arguments, "train")
     config = importlib.import_module(f"{METHODS[method]}.config")
     preset, rest = take_preset(rest, config.PRESETS)
     if preset not in config.PRESETS:
@@ -37,6 +35,8 @@ def main(arguments: list[str]) -> None:
 
 def train(method: str, run: Run, options: Any, config: Any) -> None:
     """Build the recipe and walk it; under torchrun every process does so on its share of each batch."""
+    from rich.console import Console
+
     from pinxit.recipe import rank
     from pinxit.training.checkpoint import require_startable
     from pinxit.training.distributed import pick_device, processes
@@ -44,8 +44,11 @@ def train(method: str, run: Run, options: Any, config: Any) -> None:
 
     device = pick_device(run.device)
     require_startable(run.out, run.resume)  # before the data is looked through, which may take minutes
+    console = Console(stderr=True)
     with processes(device):
-        recipe = importlib.import_module(f"{METHODS[method]}.recipe").build(options, seed=run.seed, workers=run.workers)
+        build = importlib.import_module(f"{METHODS[method]}.recipe").build
+        with console.status("looking through the data") if console.is_terminal and rank() == 0 else nullcontext():
+            recipe = build(options, seed=run.seed, workers=run.workers)
         identity = {"method": method, "seed": run.seed, "precision": run.precision, **plain(options)}
         for part, names in config.MAY_CHANGE.items():
             identity[part] = {k: v for k, v in identity[part].items() if k not in names}
@@ -100,8 +103,7 @@ def plain(options: Any) -> dict[str, Any]:
 
 
 def usage() -> str:
-    names = ", ".join(METHODS)
     return f"""usage: pinxit train METHOD --preset NAME --data FOLDER --out RUN [options]
 
-METHOD is one of {names}.
+METHOD is one of {NAMES}.
 pinxit train METHOD --help tells its presets and options."""

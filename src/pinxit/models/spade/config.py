@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pinxit.data.augment import Mode
 from pinxit.errors import expected
 
 Upsamplings = Literal["normal", "more", "most"]
@@ -93,16 +94,7 @@ class Training:
     """Gain (or standard deviation) of the initial weights."""
     ema: float = 0.0
     """Decay of the moving average of G that is exported; 0, as the authors: G itself."""
-    preprocess: Literal[
-        "resize_and_crop",
-        "crop",
-        "scale_width",
-        "scale_width_and_crop",
-        "scale_shortside",
-        "scale_shortside_and_crop",
-        "fixed",
-        "none",
-    ] = "resize_and_crop"
+    preprocess: Mode = "resize_and_crop"
     """How a picture becomes `size`."""
     load_size: int = 286
     """Side in pixels that pictures are first scaled to, where `preprocess` scales."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from pinxit.data.augment import Preprocess
 from pinxit.data.check import check
 from pinxit.data.download import fetch
-from pinxit.data.folders import Item, default_label_set, detect_layout, find, pair, splits
-from pinxit.data.labels import LabelSet, load_label_set
+from pinxit.data.folders import Item, find, label_set_for, pair, splits
+from pinxit.data.labels import LabelSet
 from pinxit.data.stream import LabelPhotos, LabelPhotoStream, label_pictures
 from pinxit.errors import expected
 from pinxit.modelfile import ModelFile
@@ -46,7 +46,7 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> SpadeRecipe:
     Raises `PinxitError` for whatever is wrong with the data or the options.
     """
     require_one_source(options.data)
-    labels = label_set_of(options.data)
+    labels = label_set_for(options.data.data, options.data.label_set)
     network = resolve(options.network, labels)
     perceptual = perceptual_of(options)  # before the check of the data, which may take minutes
     if not network.unknown:
@@ -80,16 +80,6 @@ def require_one_source(data: Data) -> None:
         raise expected("--data", "missing", "a data set's folder, or --maps and --photos", "say what to train on")
     if data.data is not None and (data.maps or data.photos or data.instance_maps):
         raise expected("--data", "given with --maps or --photos", "one of the two", "leave one out")
-
-
-def label_set_of(data: Data) -> LabelSet:
-    """The set that is named, else the one of the data set's layout."""
-    name = data.label_set or (default_label_set(detect_layout(data.data)) if data.data is not None else None)
-    if name is None:
-        raise expected(
-            "--label-set", "missing", "a label set's name or .json file", "name it: the folder does not tell"
-        )
-    return load_label_set(name)
 
 
 def items_of(data: Data, split: str) -> list[Item]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pinxit.data.augment import Mode
+from pinxit.data.modes import Mode
 from pinxit.errors import expected
 
 Upsamplings = Literal["normal", "more", "most"]

@@ -4,6 +4,10 @@ The run is, from the repository's root with the CamVid pack (367 training pictur
 
     pinxit train spade --preset cpu --data CAMVID --precision bf16 --seed 0 --out RUN
 
+The one in the package was cut and resumed several times, --steps and --decay-from moved to the time at hand: rates
+were constant to step 2400, fell towards 0 at 3600 until step 2596, and from there towards 0 at 3300. Most steps ran on
+one core, some on two beside other work.
+
 Weights are kept in half precision, which halves the file; they are computed with in single precision.
 """
 
@@ -38,7 +42,7 @@ def main(run: Path) -> None:
         "licence": "CC BY-NC 4.0, as the data: personal and research use only",
         "steps": str(state["step"]),
         "how": f"preset cpu, batch {identity['training']['batch']}, {identity['precision']}, seed {identity['seed']}, "
-        f"{seconds / 3600:.1f} hours on 2 CPU cores, without the perceptual loss",
+        f"{seconds / 3600:.1f} hours on a CPU, without the perceptual loss",
         "limits": "a demonstration: small, briefly trained, soft where it is unsure; no measure of the method",
         "source": "trained by the Pinxit project from nothing; tools/embed.py has the command",
     }

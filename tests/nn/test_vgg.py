@@ -112,7 +112,7 @@ def test_a_bad_file_is_told_in_one_line(damage: str, state: dict[str, Tensor], t
         case "another shape":
             torch.save(small, path)
         case "numbers":
-            torch.save({k: 1 for k in state}, path)
+            torch.save(dict.fromkeys(state, 1), path)
     with pytest.raises(
         PinxitError, match=r"^VGG-19 weights '.*vgg.pth' is damaged or of another network, expected .*$"
     ):

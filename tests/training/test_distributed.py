@@ -18,7 +18,7 @@ from pinxit.errors import PinxitError
 from pinxit.nn.norm import BatchNorm2d
 from pinxit.training.distributed import mean_over_ranks, pick_device, processes
 
-TORCHRUN = [sys.executable, *"-m torch.distributed.run --standalone --nproc-per-node 2".split()]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def check(command: list[str]) -> None:
@@ -49,7 +49,9 @@ def forward_and_back(norm: BatchNorm2d, x: Tensor, pull: Tensor) -> dict[str, Te
 
 # Each rank normalises its half of the batch and writes what it got.
 RANK = """
-import runpy, sys, torch
+import runpy, sys, warnings
+warnings.simplefilter("error")
+import torch
 import torch.distributed as dist
 from pinxit.training.distributed import mean_over_ranks, processes
 

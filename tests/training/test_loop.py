@@ -137,11 +137,11 @@ def test_cut_at_each_step_and_resumed_ends_as_uncut(stage: int, every: int, tmp_
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "state.pt"])
-@pytest.mark.parametrize("save", [1, 2, 3])
+@pytest.mark.parametrize("save", [1, 2, 3, 4])
 def test_cut_amid_any_save_and_resumed_ends_as_uncut(
     file: str, save: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Saves are at step 3, at the end of the first stage, and at the last step; the temporary file stays behind."""
+    """Each stage saves at its step 3 and at its end; the temporary file stays behind."""
     go(tmp_path / "whole", checkpoint_every=3)
     saves = []
     rename = Path.replace

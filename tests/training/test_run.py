@@ -111,7 +111,7 @@ def test_sizes_and_batches_that_cannot_be_are_refused(arguments, capsys, tmp_pat
     for options, line in [
         ("--size 100 64", "pinxit: --size is 100 64, expected multiples of 32; "),
         ("--upsamplings most", "pinxit: --size is 64 64, expected multiples of 128; "),
-        ("--batch 0", "pinxit: batch is 0, expected "),
+        ("--batch 0", "pinxit: --batch is 0, expected 1 or more; "),
         ("--perceptual 10", "pinxit: --vgg is missing, expected VGG-19 weights; "),
     ]:
         assert refusal(arguments(tmp_path / "run", options), capsys).startswith(line)
@@ -126,6 +126,32 @@ def test_bfloat16_gives_finite_losses_near_those_of_fp32(done: Path, arguments, 
     first = records(done)[0]["feature_matching"]
     assert records(tmp_path / "run")[0]["feature_matching"] != pytest.approx(first, rel=1e-6)
     assert {str(t.dtype) for t in read(tmp_path / "run").tensors.values()} == {"torch.float32"}
+
+
+def test_a_disk_that_fills_up_ends_in_one_line_and_the_run_goes_on_when_there_is_room(
+    arguments: Arguments, tmp_path: Path
+) -> None:
+    """Twelve MB hold one checkpoint of 8 MB and no second beside it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("needs Linux and root, to mount a small disk")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk: {mounted.stderr.strip()}")
+    try:
+        command = [sys.executable, "-m", "pinxit", *arguments(disk / "run", "--steps 4 --checkpoint-every 2")]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert ended.returncode == 2
+        (line,) = [line for line in ended.stderr.splitlines() if "steps/s" not in line]
+        assert line.startswith(f"pinxit: '{disk}/run/state.pt' is not saved (No space left on device), expected room")
+        shutil.copytree(disk / "run", tmp_path / "run")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert [r["step"] for r in records(tmp_path / "run")] == [2, 4]
+    assert read(tmp_path / "run").method == "spade"
+    main(arguments(tmp_path / "run", "--steps 4 --checkpoint-every 2 --resume"))
+    assert [r["step"] for r in records(tmp_path / "run")] == [2, 4]
 
 
 @pytest.mark.slow

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 class BatchNorm2d(nn.Module):
@@ -46,8 +47,8 @@ class BatchNorm2d(nn.Module):
         world = dist.get_world_size()
         var, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
         # Two sums, the second of squared distances to the common mean: E[x^2] - E[x]^2 would cancel.
-        common = all_reduce(mean) / world
-        var = all_reduce(var + (mean - common).square()) / world
+        common = _SumOverRanks.apply(mean) / world
+        var = _SumOverRanks.apply(var + (mean - common).square()) / world
         with torch.no_grad():
             count = x.numel() // x.shape[1] * world
             self.running_mean.lerp_(common, self.momentum)
@@ -59,6 +60,25 @@ class BatchNorm2d(nn.Module):
         if self.bias is not None:
             shift = shift + self.bias
         return (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """The sum of every rank's tensor. Each is part of the sum on every rank, so its gradient is the sum of theirs.
+
+    Why not `torch.distributed.nn.functional.all_reduce`: it is deprecated, in favour of a private module.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 class SpectralConv2d(nn.Conv2d):

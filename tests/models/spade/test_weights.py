@@ -41,7 +41,7 @@ NETWORKS = {
         for norm in ("instance", "batch", "none")
     },
     **{
-        f"D {norm}": (lambda norm=norm: Discriminator(TINY, Training(d_width=2, d_norm=norm)), norm)
+        f"D {norm}": (lambda norm=norm: Discriminator(TINY, Training(d_width=2, d_norm=norm)), norm)  # type: ignore
         for norm in ("instance", "batch", "none")
     },
     "D three layers, plain": (

@@ -160,7 +160,7 @@ by more `steps`."""
 
 SUMMARIES: dict[str, str] = {
     "tiny": "64 px, a few thousand weights: to try the machinery",
-    "cpu": "192x256 with styles, some hours on a laptop: the embedded model's",
+    "cpu": "192x256 with styles, an hour or two on a laptop: the embedded model's",
     "coco": "COCO-Stuff at 256 px, as the paper",
     "ade20k": "ADE20K at 256 px, as the paper",
     "cityscapes": "Cityscapes at 256x512, as the paper",
@@ -174,8 +174,8 @@ PRESETS: dict[str, Options] = {
     "cpu": Options(
         network=Network(size=(192, 256), width=12, hidden=32, vae=True, z_dim=64),
         training=Training(
-            steps=4500,
-            decay_from=2500,
+            steps=3300,
+            decay_from=2400,
             batch=4,
             lr=3e-4,
             perceptual=0,

@@ -1,0 +1,203 @@
+"""What every method is held to; one that joins `METHODS` gives its data here and is tested with the rest."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import pinxit
+from pinxit.modelfile import read
+from pinxit.models import METHODS
+from pinxit.recipe import Recipe
+from pinxit.training import checkpoint
+from pinxit.training.checkpoint import Position
+from pinxit.training.config import Run
+from pinxit.training.loop import train
+
+FILES = {"__init__.py", "config.py", "network.py", "recipe.py", "weights.py", "generate.py"}
+
+
+def label_photos(folder: Path, tiny: Any) -> Any:
+    """Five maps of three labels and photos that show them, 64x64."""
+    random = np.random.default_rng(0)
+    labels = [{"id": i, "name": f"label {i}", "color": None, "group": "labels"} for i in range(3)]
+    (folder / "labels.json").write_text(json.dumps({"name": "three", "ignore": [], "labels": labels}))
+    for kind in ("label", "img"):
+        (folder / f"train_{kind}").mkdir()
+    for i in range(5):
+        ids = np.kron(random.integers(0, 3, (8, 8)), np.ones((8, 8), int)).astype(np.uint8)
+        photo = 80 * ids[..., None] + random.integers(0, 60, (64, 64, 3))
+        Image.fromarray(ids).save(folder / "train_label" / f"{i}.png")
+        Image.fromarray(photo.astype(np.uint8)).save(folder / "train_img" / f"{i}.png")
+    data = dataclasses.replace(tiny.data, data=folder, label_set=str(folder / "labels.json"))
+    return dataclasses.replace(tiny, data=data)
+
+
+DATA: dict[str, Callable[[Path, Any], Any]] = {"spade": label_photos}
+"""Method -> a function that writes a small data set into a folder and points the tiny preset's options at it."""
+
+CPU = torch.device("cpu")
+each_method = pytest.mark.parametrize("method", METHODS)
+
+
+def part(method: str, name: str) -> ModuleType:
+    return importlib.import_module(f"{METHODS[method]}.{name}")
+
+
+def test_every_method_has_data_here() -> None:
+    assert set(DATA) == set(METHODS)
+
+
+@each_method
+def test_the_six_files(method: str) -> None:
+    package = importlib.import_module(METHODS[method])
+    assert package.__file__ is not None
+    assert {path.name for path in Path(package.__file__).parent.glob("*.py")} >= FILES
+
+
+@each_method
+def test_the_card_names_paper_official_code_and_licence(method: str) -> None:
+    card = importlib.import_module(METHODS[method]).__doc__ or ""
+    assert re.search(r"^In: .+", card, re.MULTILINE)
+    assert re.search(r"^Out: .+", card, re.MULTILINE)
+    assert re.search(r'^Paper: .+, ".+", .+ \d{4}\.$', card, re.MULTILINE)
+    assert re.search(r"^Official code: github \S+/\S+ \(.*(BSD|MIT|Apache|CC BY|licence).*\)", card, re.MULTILINE)
+
+
+@each_method
+def test_presets(method: str) -> None:
+    config = part(method, "config")
+    assert "tiny" in config.PRESETS
+    assert set(config.SUMMARIES) == set(config.PRESETS)
+    for options in config.PRESETS.values():
+        assert isinstance(options, config.Options)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            options.network = None
+    for name, fields in config.MAY_CHANGE.items():
+        assert set(fields) <= {f.name for f in dataclasses.fields(getattr(config.PRESETS["tiny"], name))}
+
+
+@each_method
+def test_config_imports_no_torch(method: str) -> None:
+    script = f"import sys, {METHODS[method]}.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+@each_method
+def test_fields_have_docstrings_which_become_help(method: str) -> None:
+    for node in ast.parse(inspect.getsource(part(method, "config"))).body:
+        if isinstance(node, ast.ClassDef) and node.name in ("Data", "Network", "Training"):
+            for field, after in pairwise([*node.body, node]):
+                if isinstance(field, ast.AnnAssign):
+                    told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and after.value.value
+                    assert told, f"{node.name}.{ast.unparse(field.target)}"
+
+
+def built(method: str, folder: Path) -> Recipe:
+    """The tiny preset's recipe on its small data set."""
+    folder.mkdir()
+    return part(method, "recipe").build(DATA[method](folder, part(method, "config").PRESETS["tiny"]), seed=3)
+
+
+def short(recipe: Recipe, out: Path, steps: int, **options: Any) -> Position:
+    """Train `steps` steps of the first stage."""
+    stages = recipe.stages
+
+    def cut():
+        for stage in stages():
+            yield dataclasses.replace(stage, steps=steps)
+            return
+
+    recipe.stages = cut  # type: ignore[method-assign]
+    return train(recipe, Run(out, **{"sample_every": 0, "tensorboard": False, **options}), CPU, {})
+
+
+def same(a: Any, b: Any) -> bool:
+    """Bit for bit, however nested."""
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+@each_method
+def test_tiny_trains_and_its_model_loads(method: str, tmp_path: Path) -> None:
+    recipe = built(method, tmp_path / "data")
+    assert isinstance(recipe, Recipe)
+    before = {k: v.clone() for k, v in recipe.state_dict().items()}
+    assert short(recipe, tmp_path / "run", 2, sample_every=2) == Position(0, 2)
+    assert not same(before, dict(recipe.state_dict()))
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
+
+    file = recipe.model_file()
+    assert file.method == method
+    assert json.loads(json.dumps(file.config)).keys() == file.config.keys()
+    back = read(tmp_path / "run")
+    assert same(dict(file.tensors), dict(back.tensors))
+    assert all(isinstance(v, str) for v in back.card.values())
+    assert pinxit.load(tmp_path / "run").file.method == method
+
+
+@each_method
+def test_all_state_is_module_and_optimizer_state(method: str, tmp_path: Path) -> None:
+    """Two steps, a save, two more, against two steps and a save in one recipe and the rest in a fresh one."""
+    whole = built(method, tmp_path / "data")
+    short(whole, tmp_path / "whole", 4, checkpoint_every=2)
+
+    first = built(method, tmp_path / "data of first")
+    short(first, tmp_path / "cut", 2)
+    torch.manual_seed(99)
+    second = built(method, tmp_path / "data of second")
+    short(second, tmp_path / "cut", 4, resume=True)
+    assert second is not first
+    states = [checkpoint.read(tmp_path / name, {}) for name in ("whole", "cut")]
+    assert states[0]["step"] == 4
+    assert same(*states)
+    assert same(dict(read(tmp_path / "whole").tensors), dict(read(tmp_path / "cut").tensors))
+
+
+@each_method
+def test_looking_on_changes_nothing(method: str, tmp_path: Path) -> None:
+    short(built(method, tmp_path / "data"), tmp_path / "blind", 3)
+    often = {"sample_every": 1, "log_every": 1, "checkpoint_every": 1}
+    short(built(method, tmp_path / "data of seen"), tmp_path / "seen", 3, **often)
+    assert same(*(checkpoint.read(tmp_path / name, {}) for name in ("blind", "seen")))
+
+
+@each_method
+def test_batches_are_a_function_of_the_step(method: str, tmp_path: Path) -> None:
+    for stage in built(method, tmp_path / "data").stages():
+        batches = stage.batches(0)
+        first = [next(batches) for _ in range(5)]
+        assert same(tuple(next(stage.batches(4))), tuple(first[4]))
+        assert not same(tuple(first[0]), tuple(first[1]))
+        break
+
+
+@each_method
+def test_a_step_returns_detached_scalars(method: str, tmp_path: Path) -> None:
+    for stage in built(method, tmp_path / "data").train().stages():
+        losses = stage.step(next(stage.batches(0)), 0)
+        assert losses
+        assert all(loss.shape == () and not loss.requires_grad and loss.isfinite() for loss in losses.values())
+        break

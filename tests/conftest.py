@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+# One thread, here and in processes that tests start: networks of some thousand weights gain nothing from more, and on
+# a busy machine torch's threads wait for one another far longer than they compute.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 SHARED = Path(__file__).parents[2] / "shared"
 ERRORS = pytest.StashKey[list[tuple[str, str, float, float]]]()

@@ -211,3 +211,13 @@ def test_a_full_disk_leaves_the_older_ones_whole(tmp_path: Path) -> None:
         check_refusals(fill(disk, 0), "No space left on device")
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_broken_metadata_is_told_in_one_line(tmp_path: Path) -> None:
+    save_file(
+        {"G.x": torch.zeros(1)}, tmp_path / "model.safetensors", {"format": "1", "method": "spade", "config": "{"}
+    )
+    with pytest.raises(
+        PinxitError, match=r"^model '.*' is damaged in its metadata .*, expected a whole file; copy it again$"
+    ):
+        read(tmp_path)

@@ -71,13 +71,13 @@ def read(path: Path) -> ModelFile:
         raise expected(
             f"model '{file}'", f"of format {described.get('format')}", f"format {FORMAT} of Pinxit", "use pinxit import"
         )
-    return ModelFile(
-        described["method"],
-        json.loads(described["config"]),
-        tensors,
-        json.loads(described["label_set"]),
-        json.loads(described["card"]),
-    )
+    try:
+        config, label_set, card = (json.loads(described[key]) for key in ("config", "label_set", "card"))
+    except (KeyError, ValueError) as error:
+        raise expected(
+            f"model '{file}'", f"damaged in its metadata ({error})", "a whole file", "copy it again"
+        ) from error
+    return ModelFile(described["method"], config, tensors, label_set, card)
 
 
 class replacing:
@@ -100,8 +100,6 @@ class replacing:
             try:
                 with self.temporary.open("rb+") as f:
                     os.fsync(f.fileno())
-                # safetensors writes for the owner alone; a model is as readable as any other file.
-                self.temporary.chmod(0o666 & ~_umask())
                 self.temporary.replace(self.target)
                 return
             except OSError as refused:
@@ -118,9 +116,3 @@ class replacing:
                 f"'{self.target}' is not saved ({refused.strerror or refused}), expected room on the disk; "
                 f"free some and go on, {kept}"
             ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -75,7 +75,7 @@ def test_the_table_tells_all(small_set: Path) -> None:
     assert lines[6].split()[0] == "(unknown)"
     assert lines[7] == "1 of 4 labels in no map: label 3"
     assert lines[8].startswith("problem: label map '")
-    assert lines[9] == "1 problems"
+    assert lines[9] == "1 problem"
     assert "3.png' has no photo, expected one of its name; add it or remove the file" in problem(report)
 
 

@@ -174,3 +174,10 @@ def test_labels_and_size_must_fit() -> None:
 def test_without_data_it_says_what_is_missing() -> None:
     with pytest.raises(PinxitError, match=r"^--(data|label-set) is missing, expected "):
         build(PRESETS["tiny"])
+
+
+def test_a_size_that_the_doublings_do_not_divide_is_refused() -> None:
+    recipe = SpadeRecipe(Network(labels=3, size=(64, 64), width=2, hidden=4), Training(d_width=2), numbered(3))
+    batch = LabelPhotos(torch.zeros(1, 48, 64, dtype=torch.int64), torch.zeros(1, 3, 48, 64))
+    with pytest.raises(PinxitError, match=r"^picture size after --preprocess is 48x64 .*, expected multiples of 32; "):
+        recipe.step(batch, 0)

@@ -180,6 +180,7 @@ class SpadeRecipe(Recipe):
     def step(self, batch: LabelPhotos, step: int) -> dict[str, Tensor]:
         """G (and E) first, then D on a picture painted anew by the G just updated, as the official code."""
         t = self.training_options
+        self.require_divisible(*batch.labels.shape[1:])
         scale = linear_decay(step, t.decay_from, t.steps)
         set_rate(self.optimizers["G"], self.rates[0] * scale)
         set_rate(self.optimizers["D"], self.rates[1] * scale)
@@ -208,6 +209,13 @@ class SpadeRecipe(Recipe):
         losses["D_real"] = over_scales(real_loss, on_real, t)
         update(self.optimizers["D"], losses["D_fake"] + losses["D_real"])
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def require_divisible(self, height: int, width: int) -> None:
+        """Raises `PinxitError` for a size that the doublings do not divide, as preprocess modes without a crop give."""
+        step = 1 << self.G.doublings
+        if height % step or width % step:
+            got, want = f"{height}x{width} (height x width)", f"multiples of {step}"
+            raise expected("picture size after --preprocess", got, want, "choose fixed, or a mode that crops")
 
     def paint(self, batch: LabelPhotos, step: int, draw: int) -> tuple[Tensor, Tensor | None]:
         """The fake, in the style of the batch's own photos, and the KL divergence of that style; None without a VAE."""

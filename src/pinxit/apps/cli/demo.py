@@ -21,8 +21,8 @@ class Demo:
     """Folder for the contact sheet, demo.png."""
     styles: int = 4
     """Styles of each scene."""
-    seed: int = 0
-    """Seed of the first style."""
+    seed: int = 19  # from here on the embedded model's styles go from sun over haze to dusk
+    """Seed of the first style; the others follow."""
 
 
 def main(arguments: list[str]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from pinxit.data.labels import numbered
@@ -181,3 +183,21 @@ def test_a_size_that_the_doublings_do_not_divide_is_refused() -> None:
     batch = LabelPhotos(torch.zeros(1, 48, 64, dtype=torch.int64), torch.zeros(1, 3, 48, 64))
     with pytest.raises(PinxitError, match=r"^picture size after --preprocess is 48x64 .*, expected multiples of 32; "):
         recipe.step(batch, 0)
+
+
+def test_pictures_of_several_sizes_train_one_at_a_time(tmp_path: Path) -> None:
+    for kind, mode in (("label", "L"), ("img", "RGB")):
+        (tmp_path / f"train_{kind}").mkdir()
+        for i, size in enumerate([(64, 64), (96, 64), (64, 128)]):
+            Image.new(mode, size).save(tmp_path / f"train_{kind}" / f"{i}.png")
+    tiny = PRESETS["tiny"]
+    options = dataclasses.replace(
+        tiny,
+        data=dataclasses.replace(tiny.data, data=tmp_path, label_set="2"),
+        training=dataclasses.replace(tiny.training, preprocess="none", batch=1),
+    )
+    recipe = build(options).train()
+    stage = next(recipe.stages())
+    shapes = [batch.labels.shape for _, batch in zip(range(3), stage.batches(0), strict=False) if stage.step(batch, 0)]
+    assert {tuple(s) for s in shapes} == {(1, 64, 64), (1, 64, 96), (1, 128, 64)}
+    assert recipe.preview() is not None

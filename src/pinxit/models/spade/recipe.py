@@ -119,7 +119,12 @@ def perceptual_of(options: Options) -> vgg.PerceptualDistance | None:
 def examples_of(
     data: Data, items: list[Item], labels: LabelSet, preprocess: Preprocess, network: Network, rows: int = 4
 ) -> LabelPhotos:
-    """Items for the preview, spread over the validation split where there is one with photos, else over `items`."""
+    """Items for the preview, spread over the validation split where there is one with photos, else over `items`.
+
+    One alone where `preprocess` leaves pictures of several sizes, which no sheet has rows for.
+    """
+    if not preprocess.crops and preprocess.mode != "fixed":
+        rows = 1
     held_out = []
     if data.data is not None and data.split == "train" and "val" in splits(data.data):
         held_out = find(data.data, "val", photos_required=False)

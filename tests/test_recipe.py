@@ -111,3 +111,14 @@ def test_state_on_cpu_is_contiguous_and_apart_from_the_graph() -> None:
     state = state_on_cpu(conv.state_dict(keep_vars=True))
     assert all(v.is_contiguous() and not v.requires_grad for v in state.values())
     assert torch.equal(state["weight"], conv.weight)
+
+
+def test_under_autocast_a_later_forward_sees_the_update() -> None:
+    """Autocast keeps its bf16 copies of weights while it lasts, which is a whole step."""
+    layer = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = layer(torch.ones(1, 1))
+        update(torch.optim.SGD(layer.parameters(), lr=0.5), before.sum())
+        assert layer(torch.ones(1, 1)).item() == 0.5

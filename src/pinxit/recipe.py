@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,14 +34,31 @@ class Stage:
     """`step(batch, i)` performs iteration i and returns its losses, detached scalars."""
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What a training will take on this machine, before it starts."""
+
+    seconds: float
+    memory: float
+    """Bytes of activations and pictures, about; the interpreter and PyTorch itself come on top."""
+    others: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Preset -> the same two numbers, of those that take less."""
+
+
 class Recipe(nn.Module):
     """A method in training. Its sub-modules are saved and restored, as are its `optimizers`."""
 
     optimizers: dict[str, torch.optim.Optimizer]
+    bf16: bool = False
+    """Whether it is made to be trained in bf16, where --precision does not say."""
 
     def stages(self) -> Iterator[Stage]:
         """The stages in order. A stage that grows the networks does so before it is yielded."""
         raise NotImplementedError
+
+    def forecast(self) -> Forecast | None:
+        """What training it will take, on the device it is on; None where it cannot tell."""
+        return None
 
     def preview(self) -> Tensor | None:
         """Pictures [rows, columns, 3, H, W] in [-1, 1] that show the state of training; None: nothing to show."""
@@ -52,11 +69,14 @@ class Recipe(nn.Module):
         raise NotImplementedError
 
 
-def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Descend `loss` once: the only place that calls `backward()`. Gradients are averaged over the ranks."""
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, *, retain_graph: bool = False) -> None:
+    """Descend `loss` once: the only place that calls `backward()`. Gradients are averaged over the ranks.
+
+    `retain_graph`: keep what the loss was computed from, for another loss of the same.
+    """
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(loss.device.type, enabled=False):
-        loss.backward()
+        loss.backward(retain_graph=retain_graph)
     if world_size() > 1:
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         # One message: a round trip for each of some hundred tensors would cost more than the sum itself.
@@ -66,6 +86,8 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
             grad.copy_(mean.view_as(grad))
     optimizer.step()
+    # Autocast keeps its bf16 copies of the weights until it ends; the rest of this step must see the new ones.
+    torch.clear_autocast_cache()
 
 
 @contextmanager

@@ -50,7 +50,15 @@ def label_photos(folder: Path, tiny: Any) -> Any:
     return dataclasses.replace(tiny, data=data)
 
 
-DATA: dict[str, Callable[[Path, Any], Any]] = {"spade": label_photos}
+def one_photo(folder: Path, tiny: Any) -> Any:
+    """A photo of blocks, 40x32, and fewer steps a scale than it takes to get to the next."""
+    random = np.random.default_rng(0)
+    blocks = np.kron(random.integers(0, 255, (4, 5, 3)), np.ones((8, 8, 1)))
+    Image.fromarray(blocks.astype(np.uint8)).save(folder / "photo.png")
+    return dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, data=folder / "photo.png"))
+
+
+DATA: dict[str, Callable[[Path, Any], Any]] = {"spade": label_photos, "singan": one_photo}
 """Method -> a function that writes a small data set into a folder and points the tiny preset's options at it."""
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pinxit.data import images
-from pinxit.data.images import read_instances, read_map, read_photo, to_image, to_tensor
+from pinxit.data.images import read_instances, read_map, read_photo, remarks, to_image, to_tensor
 from pinxit.data.labels import Label, LabelSet, numbered
 from pinxit.errors import PinxitError
 
@@ -94,6 +94,80 @@ def test_of_an_animation_the_first_frame(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (2, 2), color) for color in (RED, BLUE)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     assert pixels(read_photo(tmp_path / "moving.gif"))[0] == [list(RED)] * 2
+
+
+DEEP = " has more than 8 bits a channel; they are scaled to 8"
+ALPHA = " has an alpha channel; it is shown over white"
+CMYK = " is CMYK, as for print; it is converted to RGB without its colour profile"
+TURNED = " is stored turned or mirrored, as its EXIF says; it is turned upright"
+
+
+def deep_rgb(path: Path, kind: int, channels: int) -> None:
+    """A 16-bit PNG in colours, which Pillow does not write."""
+    header = struct.pack(">IIBBBBB", 2, 1, 16, kind, 0, 0, 0)
+    data = zlib.compress(b"\0" + b"\xff\x80" * 2 * channels)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+
+
+def test_remarks_on_photos_of_an_unusual_kind(tmp_path: Path, write: Write) -> None:
+    rgb = Image.new("RGB", (4, 2), RED)
+    for name in ("a.png", "a.jpg", "a.gif", "a.tif", "a.webp"):
+        rgb.save(tmp_path / name)
+        assert remarks(tmp_path / name) == []
+    for mode in ("1", "L", "P"):
+        rgb.convert(mode).save(tmp_path / "a.png")
+        assert remarks(tmp_path / "a.png") == []
+
+    def told(name: str) -> list[str]:
+        read_photo(tmp_path / name)
+        assert all(text.startswith(f"'{tmp_path / name}' ") for text in remarks(tmp_path / name))
+        return [text.removeprefix(f"'{tmp_path / name}'") for text in remarks(tmp_path / name)]
+
+    for name, pixels in (("16.png", np.uint16), ("16.tif", np.uint16), ("32.tif", np.int32), ("f.tif", np.float32)):
+        write(tmp_path / name, np.array([[0, 200]], pixels))
+        assert told(name) == [DEEP]
+    deep_rgb(tmp_path / "rgb16.png", 2, 3)
+    assert told("rgb16.png") == [DEEP]
+    deep_rgb(tmp_path / "rgba16.png", 6, 4)
+    assert told("rgba16.png") == [DEEP, ALPHA]
+    for mode in ("RGBA", "LA"):
+        rgb.convert(mode).save(tmp_path / "alpha.png")
+        assert told("alpha.png") == [ALPHA]
+    rgb.convert("P").save(tmp_path / "holes.png", transparency=1)
+    assert told("holes.png") == [ALPHA]
+    for name in ("print.tif", "print.jpg"):
+        rgb.convert("CMYK").save(tmp_path / name)
+        assert told(name) == [CMYK]
+    exif = Image.Exif()
+    for orientation in range(1, 9):
+        exif[0x0112] = orientation
+        for name in ("turned.jpg", "turned.png"):
+            rgb.save(tmp_path / name, exif=exif)
+            assert told(name) == ([] if orientation == 1 else [TURNED])
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_remark_on_an_animation(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (2, 2), color) for color in (RED, BLUE, (0, 255, 0))]
+    frames[0].save(tmp_path / f"moving.{suffix}", save_all=True, append_images=frames[1:])
+    (told,) = remarks(tmp_path / f"moving.{suffix}")
+    assert told == f"'{tmp_path / f'moving.{suffix}'}' has 3 frames; the first is taken"
+
+
+def test_remarks_on_whatever_can_be_read(tmp_path: Path) -> None:
+    """The frames behind the first may be damaged in any way."""
+    random = np.random.default_rng(0)
+    frames = [Image.fromarray(random.integers(0, 256, (20, 20, 3), np.uint8)) for _ in range(3)]
+    for suffix in ("gif", "png"):
+        frames[0].save(tmp_path / f"whole.{suffix}", save_all=True, append_images=frames[1:])
+        content = (tmp_path / f"whole.{suffix}").read_bytes()
+        for length in range(20, len(content), 97):
+            (tmp_path / f"cut.{suffix}").write_bytes(content[:length])
+            try:
+                read_photo(tmp_path / f"cut.{suffix}")
+            except PinxitError:
+                continue
+            assert len(remarks(tmp_path / f"cut.{suffix}")) <= 1
 
 
 @pytest.mark.parametrize("keep", [10, 40, 200])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pinxit.data.labels import LabelSet
@@ -42,6 +42,23 @@ def read_photo(path: str | Path) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def remarks(path: str | Path) -> list[str]:
+    """What `read_photo` did to a photo of an unusual kind, a line each; for a file that it has read."""
+    told = []
+    with Image.open(path) as image:
+        if image.mode in ("I", "F") or any(";16" in str(tile.args) for tile in image.tile):
+            told.append("has more than 8 bits a channel; they are scaled to 8")
+        if image.has_transparency_data:
+            told.append("has an alpha channel; it is shown over white")
+        if image.mode == "CMYK":
+            told.append("is CMYK, as for print; it is converted to RGB without its colour profile")
+        if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
+            told.append("is stored turned or mirrored, as its EXIF says; it is turned upright")
+        if (frames := _frames(image)) > 1:
+            told.append(f"has {frames} frames; the first is taken")
+    return [f"'{path}' {text}" for text in told]
 
 
 def read_map(path: str | Path, labels: LabelSet) -> np.ndarray:
@@ -148,6 +165,14 @@ def _decoded(path: str | Path, thing: str, *, lossless: bool = False) -> Image.I
             remedy = "check its kind and rights"
             raise expected(name, f"unreadable ({error.strerror})", "a picture file", remedy) from error
         raise expected(name, f"damaged ({error})", "a whole picture", "copy or download it again") from error
+
+
+def _frames(image: Image.Image) -> int:
+    """Pictures in an open file; 1 where those behind the first are damaged, so that nobody can count them."""
+    try:
+        return getattr(image, "n_frames", 1)
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error):
+        return 1
 
 
 def _too_large(name: str, got: str) -> PinxitError:

@@ -2,4 +2,5 @@
 
 METHODS: dict[str, str] = {
     "spade": "pinxit.models.spade",
+    "singan": "pinxit.models.singan",
 }

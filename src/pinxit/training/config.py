@@ -21,8 +21,9 @@ class Run:
     """Seed of weights, order, augmentation and noise."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto: a GPU where there is one."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 computes convolutions in bfloat16; weights and losses stay fp32."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 computes convolutions in bfloat16; weights and losses stay fp32. auto: bf16 where the preset asks for it and
+    this machine is quick at it, else fp32."""
     compile: bool = False
     """Compile the networks with torch.compile (on the CPU this needs a C++ compiler on the machine)."""
     workers: int = 0

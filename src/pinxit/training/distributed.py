@@ -29,6 +29,15 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def quick_at_bf16(device: torch.device) -> bool:
+    """Whether bf16 convolutions beat fp32 ones there: on GPUs from Ampere on, on CPUs with instructions for them."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    ask = getattr(torch.cpu, "get_capabilities", None)  # PyTorch 2.11 has none
+    found = ask() if device.type == "cpu" and ask is not None else {}
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 @contextmanager
 def processes(device: torch.device) -> Iterator[None]:
     """Join the process group that `torchrun` describes: NCCL on GPUs, gloo elsewhere. Nothing to do without it."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -17,18 +17,13 @@ from pinxit.models import METHODS
 
 @dataclass(frozen=True)
 class Import:
-    """Read weights that the authors' code wrote, and keep them as a model of Pinxit's. Nothing in them is executed."""
+    """What every import is told."""
 
     source: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|FILE ...")]
-    """Folder with latest_net_G.pth (and latest_net_E.pth where the model has styles), or these files themselves."""
+    """The folder the authors' code wrote (spade: with latest_net_G.pth, and latest_net_E.pth where the model has
+    styles; singan: TrainedModels/PHOTO/scale_factor=..., with Gs.pth), or the .pth files themselves."""
     out: Path
     """Folder for the model."""
-    preset: str | None = None
-    """Which release it is: coco, ade20k or cityscapes. Without it the options are read from the opt.txt beside them."""
-    label_set: str | None = None
-    """Label set: a name, a .json file, or a number of plain ids; by default the release's own."""
-    epoch: str = "latest"
-    """Which of several checkpoints: the part of the file name before _net_G.pth."""
 
 
 def main(arguments: list[str]) -> None:
@@ -37,17 +32,27 @@ def main(arguments: list[str]) -> None:
         print(usage())
         return
     method, rest = take_method(arguments, "import")
-    import_(method, tyro.cli(Import, args=rest, prog=f"pinxit import {method}", config=STYLE))
+    release = importlib.import_module(f"{METHODS[method]}.config").Release
+    command = make_dataclass("Command", [("what", Import), ("release", release, field(default_factory=release))])
+    o = tyro.cli(
+        command,
+        args=rest,
+        prog=f"pinxit import {method}",
+        description="Read weights that the authors' code wrote, and keep them as a model of Pinxit's. Nothing in them "
+        "is executed.",
+        config=(tyro.conf.OmitArgPrefixes, *STYLE),
+    )
+    import_(method, o.what, vars(o.release))
 
 
-def import_(method: str, o: Import) -> None:
+def import_(method: str, o: Import, release: dict[str, Any]) -> None:
     """Read, then write the model; where anything is wrong nothing is written."""
     from pinxit.modelfile import NAME
 
     if (o.out / NAME).exists():
         raise expected(f"folder '{o.out}'", "a model already", "a new folder", "name another with --out, or remove it")
     weights = importlib.import_module(f"{METHODS[method]}.weights")
-    file = weights.import_release(o.source, o.preset, label_set=o.label_set, epoch=o.epoch)
+    file = weights.import_release(o.source, **release)
     print(f"imported {file.method}: {file.save(o.out).resolve()}")
 
 

@@ -12,7 +12,13 @@ from pinxit.errors import PinxitError, expected, unknown_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("pinxit.apps.cli.demo", "paint street scenes with the embedded model: one contact sheet"),
-    "paint": ("pinxit.apps.cli.paint", "label maps to pictures, in a style of your choice"),
+    "paint": ("pinxit.apps.cli.paint", "label maps to pictures, in a style of your choice; paintings to photos"),
+    "sample": ("pinxit.apps.cli.sample", "variations of the photo that a model was trained on"),
+    "super-resolve": ("pinxit.apps.cli.super_resolve", "a model's photo, enlarged"),
+    "animate": ("pinxit.apps.cli.animate", "a model's photo in motion: .gif, .mp4 or .webm"),
+    "harmonize": ("pinxit.apps.cli.harmonize", "a model's photo with something pasted into it, made to belong there"),
+    "edit": ("pinxit.apps.cli.edit", "a model's photo with parts moved or copied, made seamless"),
+    "reconstruct": ("pinxit.apps.cli.reconstruct", "a model's photo as it gives it back, and how far off that is"),
     "train": ("pinxit.apps.cli.train", "train a method on your data, or go on with a run"),
     "import": ("pinxit.apps.cli.import_", "read the authors' released weights"),
     "data": ("pinxit.apps.cli.data", "look through a data set before training: data check FOLDER"),

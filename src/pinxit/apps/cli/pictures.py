@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 from importlib.resources import files
@@ -18,6 +19,9 @@ STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.Positio
 EMBEDDED = "camvid_spade"
 """The model that comes with the package, in `pinxit/embedded`."""
 
+MOST_HEADER = 100_000_000
+"""Bytes, as safetensors itself has it: what else a file begins with is no reason to read all of it."""
+
 
 def embedded_model() -> Path:
     return Path(str(files("pinxit.embedded").joinpath(EMBEDDED)))
@@ -31,7 +35,22 @@ def open_model(path: Path, device: str = "cpu") -> Any:
     return pinxit.load(embedded_model() if str(path) == "demo" else path, str(pick_device(device)))
 
 
-def listed(paths: Iterable[Path]) -> list[Path]:
+def method_of(path: Path) -> str | None:
+    """The method of a model file, read from its first bytes without torch; None where there is no model of Pinxit's.
+
+    What is wrong then is told by `open_model`.
+    """
+    path = embedded_model() if str(path) == "demo" else path
+    try:
+        with (path / "model.safetensors" if path.is_dir() else path).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length <= MOST_HEADER else {}
+        return header["__metadata__"]["method"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def listed(paths: Iterable[Path], thing: str = "map") -> list[Path]:
     """Pictures as they are, and those in folders, sorted by name. Raises `PinxitError` where there are none."""
     from pinxit.data.images import SUFFIXES  # brings torch, which --help must not wait for
 
@@ -47,8 +66,24 @@ def listed(paths: Iterable[Path]) -> list[Path]:
         else:
             raise expected(f"'{path}'", "not there", "a picture or a folder of them", "check the path")
     if not found:
-        raise expected("the list of maps", "empty", "one picture or more", "name some before the options")
+        raise expected(f"the list of {thing}s", "empty", "one picture or more", "name some before the options")
     return found
+
+
+def require_free(out: Path, read: Iterable[Path], written: Iterable[tuple[Path, Path]], thing: str = "map") -> None:
+    """Raises `PinxitError` where a picture would replace a file that is read, or the picture of another `thing`.
+
+    `written`: pairs of a file and a picture made from it.
+    """
+    inputs = {file.resolve() for file in read}
+    made: dict[Path, Path] = {}
+    for file, output in written:
+        if output.resolve() in inputs:
+            want = "a folder without the files that are read" if output != out else "a file that is not read"
+            raise expected(f"--out '{out}'", f"where '{output.name}' would be painted over", want, "name another")
+        if (other := made.setdefault(output, file)) is not file:
+            want = f"one {thing} of each name"
+            raise expected(f"name of '{file}'", f"that of '{other}'", want, "paint them with an --out each")
 
 
 def counted(n: int, thing: str) -> str:

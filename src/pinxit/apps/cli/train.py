@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import tyro
 
 from pinxit.apps.cli.methods import NAMES, take_method
-from pinxit.apps.cli.pictures import STYLE
+from pinxit.apps.cli.pictures import STYLE, listed, note
 from pinxit.errors import expected, unknown_name
 from pinxit.models import METHODS
 from pinxit.training.config import Run
@@ -30,31 +31,105 @@ def main(arguments: list[str]) -> None:
     if any(a in ("-h", "--help") for a in rest):
         print(preset_table(method, config), end="\n\n")
     run, options = parse(rest, method, preset, config)
-    train(method, run, options, config)
+    folder = options.data.data
+    if getattr(config, "ONE_EACH", False) and folder is not None and folder.is_dir():
+        train_each(method, run, options, config)
+    else:
+        train(method, run, options, config)
 
 
-def train(method: str, run: Run, options: Any, config: Any) -> None:
-    """Build the recipe and walk it; under torchrun every process does so on its share of each batch."""
+def train_each(method: str, run: Run, options: Any, config: Any) -> None:
+    """A model for each picture in the folder --data, in a folder of its name under --out.
+
+    Under torchrun the processes share the pictures out, and each trains alone. --resume goes on with what was begun and
+    begins the others. All pictures are looked at before the first is learnt.
+    """
+    from pinxit.training.checkpoint import NAME, require_startable
+
+    photos = listed([options.data.data])
+    outs = [run.out / photo.stem for photo in photos]
+    for photo, out, other in zip(photos, outs, photos[1:], strict=False):
+        if photo.stem == other.stem:
+            raise expected(f"name of '{other}'", f"that of '{photo}'", "one photo of each name", f"rename it: '{out}'")
+    jobs = []
+    build = importlib.import_module(f"{METHODS[method]}.recipe").build
+    for photo, out in zip(photos, outs, strict=True):
+        one = dataclasses.replace(run, out=out, resume=run.resume and (out / NAME).is_file())
+        require_startable(one.out, one.resume)
+        jobs.append((one, dataclasses.replace(options, data=dataclasses.replace(options.data, data=photo))))
+        build(jobs[-1][1], seed=run.seed)
+    rank, world = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    for one, job in jobs[rank::world]:
+        print(f"{job.data.data} -> {one.out}", flush=True)
+        train(method, one, job, config, alone=True)
+
+
+def train(method: str, run: Run, options: Any, config: Any, *, alone: bool = False) -> None:
+    """Build the recipe and walk it; under torchrun every process does so on its share of each batch, but
+    for those that train `alone`."""
     from rich.console import Console
 
+    from pinxit.data.images import remarks
     from pinxit.recipe import rank
     from pinxit.training.checkpoint import require_startable
-    from pinxit.training.distributed import pick_device, processes
+    from pinxit.training.distributed import pick_device, processes, quick_at_bf16
     from pinxit.training.loop import train as loop
 
     device = pick_device(run.device)
     require_startable(run.out, run.resume)  # before the data is looked through, which may take minutes
     console = Console(stderr=True)
-    with processes(device):
+    with nullcontext() if alone else processes(device):
         build = importlib.import_module(f"{METHODS[method]}.recipe").build
         with console.status("looking through the data") if console.is_terminal and rank() == 0 else nullcontext():
             recipe = build(options, seed=run.seed, workers=run.workers)
+        if getattr(config, "ONE_EACH", False) and rank() == 0:
+            for remark in remarks(options.data.data):
+                note(remark)
+        if run.precision == "auto":
+            run = dataclasses.replace(run, precision="bf16" if recipe.bf16 and quick_at_bf16(device) else "fp32")
         identity = {"method": method, "seed": run.seed, "precision": run.precision, **plain(options)}
         for part, names in config.MAY_CHANGE.items():
             identity[part] = {k: v for k, v in identity[part].items() if k not in names}
+        if rank() == 0:
+            foretell(recipe.to(device), console)
         position = loop(recipe, run, device, identity)
         if rank() == 0:
             print(f"{position.step} steps done; the model, log.jsonl and samples are in {run.out}")
+
+
+def foretell(recipe: Any, console: Any) -> None:
+    """Say how long it will take and how much memory, and, where that does not fit, which preset would."""
+    forecast = recipe.forecast()
+    if forecast is None:
+        return
+    need = f"about {clock(forecast.seconds)} and {forecast.memory / 2**30:.1f} GiB of memory"
+    console.print(f"this will take {need} on this machine", highlight=False, soft_wrap=True)
+    if forecast.seconds > LONG or forecast.memory > 0.7 * memory_here():
+        for preset, (seconds, memory) in forecast.others.items():
+            text = f"note: --preset {preset} takes about {clock(seconds)} and {memory / 2**30:.1f} GiB"
+            console.print(text, highlight=False, soft_wrap=True)
+
+
+LONG = 3600
+"""Seconds from which on a shorter preset is proposed."""
+
+
+def clock(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds >= 5400
+        else f"{seconds / 60:.0f} min"
+        if seconds >= 90
+        else f"{seconds:.0f} s"
+    )
+
+
+def memory_here() -> float:
+    """Bytes of this machine; where the operating system does not say, no limit."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
 
 
 def parse(arguments: list[str], method: str, preset: str, config: Any) -> tuple[Run, Any]:

@@ -154,6 +154,18 @@ class Options:
     training: Training = field(default_factory=Training)
 
 
+@dataclass(frozen=True)
+class Release:
+    """What `pinxit import spade` may be told beside the folder."""
+
+    preset: str | None = None
+    """Which release it is: coco, ade20k or cityscapes. Without it the options are read from the opt.txt beside them."""
+    label_set: str | None = None
+    """Label set: a name, a .json file, or a number of plain ids; by default the release's own."""
+    epoch: str = "latest"
+    """Which of several checkpoints: the part of the file name before _net_G.pth."""
+
+
 MAY_CHANGE: dict[str, tuple[str, ...]] = {"data": ("check", "vgg"), "training": ("steps", "decay_from")}
 """Options that a resumed run may be given anew: they do not change what is being learnt from what. A run is extended
 by more `steps`."""

@@ -1,0 +1,410 @@
+"""The objective of SinGAN and one training iteration (Rott Shaham et al. 2019, sec. 2), a scale at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pinxit.data.images import read_photo, to_tensor
+from pinxit.errors import expected
+from pinxit.modelfile import ModelFile
+from pinxit.models.singan.config import PRESETS, RECONSTRUCTION, Network, Options, Training
+from pinxit.models.singan.network import Discriminator, Generator
+from pinxit.models.singan.pyramid import Pyramid, enlarge, plan, resize
+from pinxit.recipe import Forecast, Recipe, Stage, frozen, set_rate, state_on_cpu, update, world_size
+
+
+def build(options: Options, *, seed: int = 0, workers: int = 0) -> SinGANRecipe:
+    """The recipe for one photo. Raises `PinxitError` for whatever is wrong with the photo or the options."""
+    data, network = options.data, options.network
+    if data.data is None:
+        raise expected("--data", "missing", "a photo, or a folder of photos", "name one")
+    if world_size() > 1:
+        raise expected("--data", f"one photo for {world_size()} processes", "one process for each", "give a folder")
+    photo = to_tensor(read_photo(data.data))[None]
+    pyramid = plan(photo.shape[2], photo.shape[3], network)
+    torch.manual_seed(seed)
+    card = {"data": data.data.name, "source": "trained with pinxit train singan"}
+    return SinGANRecipe(network, options.training, pyramid, resize(photo, pyramid.shrink), seed=seed, card=card)
+
+
+class Dice(NamedTuple):
+    """A batch of SinGAN: there is one photo, so a step is told apart by its noise alone."""
+
+    seed: Tensor
+    """int64 []."""
+
+
+class Draws:
+    """The random numbers of a step, drawn on the CPU, so that every device sees the same."""
+
+    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.device = device
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator).to(self.device)
+
+    def uniform(self) -> Tensor:
+        """[1, 1] in [0, 1)."""
+        return torch.rand(1, 1, generator=self.generator).to(self.device)
+
+    def below(self, end: int, count: int) -> list[int]:
+        return torch.randint(end, (count,), generator=self.generator).tolist()
+
+
+class View(NamedTuple):
+    """What an iteration looks at: windows of one size in the scale's picture, or the whole of it some times over."""
+
+    height: int
+    width: int
+    corners: tuple[tuple[int, int], ...]
+    """(y, x) of each window's top left pixel."""
+
+    def of(self, x: Tensor, margin: int = 0) -> Tensor:
+        """[1, C, H, W] (with a margin around it), or one for each window -> the windows [N, C, h, w] (with theirs)."""
+        height, width = self.height + 2 * margin, self.width + 2 * margin
+        if x.shape[-2:] == (height, width):
+            return x
+        rows = x if len(x) == len(self.corners) else [x[0]] * len(self.corners)
+        cut = [row[:, y : y + height, x : x + width] for row, (y, x) in zip(rows, self.corners, strict=True)]
+        return torch.stack(cut)
+
+
+class SinGANRecipe(Recipe):
+    """A pyramid of GANs that grows by a scale each stage; what was learnt below stays as it is."""
+
+    def __init__(
+        self,
+        network: Network,
+        training: Training,
+        pyramid: Pyramid,
+        photo: Tensor,
+        *,
+        seed: int = 0,
+        card: dict[str, str] | None = None,
+    ) -> None:
+        """`photo` [1, 3, H, W], of the pyramid's finest size."""
+        super().__init__()
+        self.network, self.settings, self.pyramid, self.seed, self.card = network, training, pyramid, seed, card or {}
+        self.photo: Tensor
+        self.z_opt: Tensor
+        self.amplitudes: Tensor
+        self.register_buffer("photo", photo)
+        height, width = pyramid.sizes[0]
+        self.register_buffer("z_opt", self.padded(torch.zeros(1, 3, height, width)))
+        self.register_buffer("amplitudes", torch.ones(len(pyramid.sizes)))
+        self.Gs = nn.ModuleList()
+        self.D: Discriminator | None = None
+        self.weight = training.reconstruction if training.reconstruction is not None else RECONSTRUCTION[network.task]
+        self.bf16 = training.bf16
+        self.ready = -1
+
+    @property
+    def scale(self) -> int:
+        """The scale in training."""
+        return len(self.Gs) - 1
+
+    @property
+    def G(self) -> Generator:
+        network = self.Gs[-1]
+        assert isinstance(network, Generator)
+        return network
+
+    def stages(self) -> Iterator[Stage]:
+        for scale, (height, width) in enumerate(self.pyramid.sizes):
+            self.grow(scale)
+            yield Stage(f"scale{scale}_{width}x{height}", self.settings.steps, self.batches, self.step)
+
+    def grow(self, scale: int) -> None:
+        """Networks for the next scale: from the one below where the widths are equal, else new."""
+        G, D = Generator(self.network, scale), Discriminator(self.network, scale)
+        if scale > 0 and self.network.widths(scale) == self.network.widths(scale - 1):
+            assert self.D is not None
+            G.load_state_dict(self.G.state_dict())
+            D.load_state_dict(self.D.state_dict())
+        self.Gs.requires_grad_(False)
+        self.Gs.append(G)
+        self.D = D
+        t = self.settings
+        self.optimizers = {
+            name: torch.optim.Adam(part.parameters(), lr=t.lr, betas=t.betas) for name, part in (("G", G), ("D", D))
+        }
+
+    def train(self, mode: bool = True) -> SinGANRecipe:
+        """Scales that are done stay in eval mode, so that they paint in training what they will paint later."""
+        super().train(mode)
+        self.Gs[:-1].eval()
+        return self
+
+    def batches(self, start: int) -> Iterator[Dice]:
+        for i in range(start, self.settings.steps):
+            yield Dice(torch.tensor((self.seed * 1_000_003 + self.scale) * 1_000_003 + i))
+
+    def draws(self, batch: Dice) -> Draws:
+        return Draws(int(batch.seed), self.photo.device)
+
+    def step(self, batch: Dice, step: int) -> dict[str, Tensor]:
+        """Updates of the critic, then of the generator (eq. 4): WGAN-GP, and the reconstruction of the photo."""
+        t, D, draws = self.settings, self.D, self.draws(batch)
+        assert D is not None
+        self.prepare()
+        for optimizer in self.optimizers.values():
+            set_rate(optimizer, t.lr * (1.0 if step < t.decay_from else 0.1))
+        if self.scale == 0:
+            # Here the photo is reconstructed from new noise each time, as in the authors' code; the last is kept.
+            self.z_opt.copy_(self.noise(draws, 0))
+        view = self.look(draws)
+        real, noise = view.of(self.real), self.noise(draws, self.scale, view)
+
+        d_loss = fake = previous = torch.zeros(())
+        for j in range(t.d_steps):
+            previous = self.previous(draws, view)
+            with live_weights(self.G, t.fake == "kept" and j + 1 == t.d_steps):
+                fake = self.paint(noise, previous)
+            d_loss = -D(real).mean() + D(fake.detach()).mean()
+            if (step * t.d_steps + j) % t.penalty_every == 0:
+                penalty = gradient_penalty(D, real, fake.detach(), draws.uniform())
+                d_loss = d_loss + t.penalty * t.penalty_every * penalty
+            update(self.optimizers["D"], d_loss)
+
+        g_loss = error = torch.zeros(())
+        for j in range(t.g_steps):
+            with frozen(D):
+                if t.fake == "recomputed":
+                    fake = self.paint(noise, previous)
+                g_loss = -D(fake).mean()
+                error = F.mse_loss(self.reconstruct(view), real)
+                again = t.fake == "kept" and j + 1 < t.g_steps
+                update(self.optimizers["G"], g_loss + self.weight * error, retain_graph=again)
+        self.gather(step)
+        return {"D": d_loss.detach(), "G": g_loss.detach(), "reconstruction": error.detach()}
+
+    def paint(self, noise: Tensor, previous: Tensor) -> Tensor:
+        """The picture [N, 3, h, w] of the scale in training; `noise` and `previous` [N, 3, h + 2 margin, …]."""
+        return self.G(self.amplitudes[self.scale] * noise + previous, previous)
+
+    def reconstruct(self, view: View) -> Tensor:
+        m = self.network.margin
+        z = view.of(self.z_opt if self.scale == 0 else torch.zeros_like(self.rec), m)
+        return self.paint(z, view.of(self.rec, m))
+
+    def noise(self, draws: Draws, scale: int, view: View | None = None, n: int = 1) -> Tensor:
+        """Noise with its margin [N, 3, h + 2 margin, w + 2 margin], for the view or `n` whole pictures.
+
+        One channel three times over at the coarsest scale; 0 in the margin but for animation.
+        """
+        m = self.network.margin
+        height, width = self.pyramid.sizes[scale]
+        view = view or View(height, width, ((0, 0),) * n)
+        shape = (len(view.corners), 1 if scale == 0 else 3)
+        whole = (view.height, view.width) == (height, width)
+        if whole and self.network.task != "animation":
+            noise = F.pad(draws.normal(*shape, height, width), (m, m, m, m))
+        else:
+            noise = draws.normal(*shape, view.height + 2 * m, view.width + 2 * m)
+            if self.network.task != "animation":
+                noise = noise * view.of(F.pad(noise.new_ones(1, 1, height, width), (m, m, m, m)), m)
+        return noise.expand(-1, 3, -1, -1)
+
+    def look(self, draws: Draws) -> View:
+        """Where this iteration looks."""
+        t = self.settings
+        height, width = self.pyramid.sizes[self.scale]
+        h, w = (min(side, t.crop or side) for side in (height, width))
+        if (h, w) == (height, width):
+            alike = t.crops * t.crop * t.crop // (h * w) if t.crop else t.batch
+            return View(h, w, ((0, 0),) * max(1, min(t.batch, alike)))
+        ys, xs = draws.below(height - h + 1, t.crops), draws.below(width - w + 1, t.crops)
+        return View(h, w, tuple(zip(ys, xs, strict=True)))
+
+    def previous(self, draws: Draws, view: View) -> Tensor:
+        """What the coarser scales paint, enlarged, with a margin of 0 [N, 3, h + 2 margin, w + 2 margin]."""
+        n = len(view.corners)
+        if self.scale == 0:
+            pictures = torch.zeros_like(self.rec)
+        elif self.pool is not None:
+            pictures = self.pool[draws.below(len(self.pool), n)]
+        else:
+            pictures = self.padded(self.climb(draws, n))
+        return view.of(pictures, self.network.margin)
+
+    @torch.no_grad()
+    def climb(self, draws: Draws, n: int = 1) -> Tensor:
+        """`n` pictures of the coarser scales at the size of the one in training [n, 3, H, W]."""
+        pictures = torch.zeros(n, 3, *self.pyramid.sizes[0], device=self.photo.device)
+        for scale in range(self.scale):
+            pictures = self.rise(scale, pictures, self.noise(draws, scale, n=n))
+        return pictures
+
+    @torch.no_grad()
+    def rise(self, scale: int, pictures: Tensor, noise: Tensor) -> Tensor:
+        """From the input of a scale that is done to that of the next."""
+        previous = self.padded(pictures)
+        painted = self.Gs[scale](self.amplitudes[scale] * noise + previous, previous)
+        return enlarge(painted, self.pyramid, self.pyramid.sizes[scale + 1])
+
+    def padded(self, pictures: Tensor) -> Tensor:
+        return F.pad(pictures, (self.network.margin,) * 4)
+
+    def prepare(self) -> None:
+        """Before the first step of a scale: its photo, what the coarser scales make of z_opt, and the pool.
+
+        All of it follows from the frozen scales and the seed, so a run that goes on makes it anew, bit for bit.
+        """
+        if self.ready == self.scale:
+            return
+        self.ready, device = self.scale, self.photo.device
+        self.real = self.pyramid.levels(self.photo)[self.scale]
+        reconstruction = torch.zeros(1, 3, *self.pyramid.sizes[0], device=device)
+        for scale in range(self.scale):
+            z = self.z_opt if scale == 0 else torch.zeros(1, device=device)
+            reconstruction = self.rise(scale, reconstruction, z)
+        self.rec = self.padded(reconstruction)
+        if self.scale > 0:
+            self.amplitudes[self.scale] = self.settings.noise * F.mse_loss(self.real, reconstruction).sqrt()
+        self.pool = None
+        if self.settings.pool and self.scale > 0:
+            draws = Draws(self.seed * 1_000_003 + 999_983, device)
+            # A few at a time, for the memory's sake.
+            parts = [self.climb(draws, min(8, self.settings.pool - i)) for i in range(0, self.settings.pool, 8)]
+            self.pool = self.padded(torch.cat(parts))
+
+    @torch.no_grad()
+    def gather(self, step: int) -> None:
+        """Bring the statistics that batch norm paints with up to date."""
+        t = self.settings
+        if not t.crop:
+            # The authors' previews run the generator in train mode, which moves its statistics; so it is part of the
+            # method.
+            if step % 500 == 0 or step + 1 == t.steps:
+                self.reconstruct(self.look(Draws(0)))
+        elif step + 1 == t.steps:
+            self.settle()
+
+    def settle(self) -> None:
+        """Take the statistics of batch norm from whole pictures, since those of windows vary too much."""
+        norms = [m for m in self.G.modules() if isinstance(m, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # an average over all that follows
+        draws = Draws(self.seed * 1_000_003 + 999_979, self.photo.device)
+        height, width = self.pyramid.sizes[self.scale]
+        whole = View(height, width, ((0, 0),))
+        for _ in range(16):
+            self.paint(self.noise(draws, self.scale, whole), self.previous(draws, whole))
+        for norm in norms:
+            norm.momentum = 0.1
+
+    def forecast(self) -> Forecast:
+        """From a few steps on small noise pictures, for each width of networks there is; larger ones in proportion."""
+        seconds, memory = self.cost(self.network, self.settings)
+        others = {}
+        for name in ("fast", "draft"):
+            preset = PRESETS[name]
+            shape = dataclasses.replace(self.network, max_width=min(self.network.max_width, preset.network.max_width))
+            other = self.cost(shape, preset.training)
+            if other[0] < seconds / 2:
+                others[name] = other
+        return Forecast(seconds, memory, others)
+
+    def cost(self, network: Network, training: Training) -> tuple[float, float]:
+        """Seconds and bytes of a training on this photo, about."""
+        seconds = memory = 0.0
+        rates: dict[tuple[int, int], float] = {}
+        for scale, (height, width) in enumerate(self.pyramid.sizes):
+            h, w = (min(side, training.crop or side) for side in (height, width))
+            pixels = h * w * (training.crops if (h, w) != (height, width) else 1)
+            widths = network.widths(scale)
+            if widths not in rates:
+                rates[widths] = time_of_a_step(network, training, widths, self.photo.device)
+            seconds += training.steps * rates[widths] * max(pixels / PROBE**2, 0.5)
+            activations = BYTES_A_PIXEL * pixels * (64 + max(widths))
+            memory = max(memory, activations + 12 * (training.pool + 8) * height * width)
+        return seconds, memory
+
+    @torch.no_grad()
+    def preview(self) -> Tensor | None:
+        """The photo at this scale, its reconstruction, and three samples."""
+        self.prepare()
+        self.G.eval()
+        draws = Draws(self.seed, self.photo.device)
+        height, width = self.pyramid.sizes[self.scale]
+        whole = View(height, width, ((0, 0),))
+        samples = [self.paint(self.noise(draws, self.scale, whole), self.previous(draws, whole))[0] for _ in range(3)]
+        row = torch.stack([self.real[0], self.reconstruct(whole)[0], *samples])
+        self.G.train()
+        return row[None].clamp(-1, 1)
+
+    def model_file(self) -> ModelFile:
+        """The scales so far: a run that is not at its end paints smaller pictures."""
+        tensors = {f"G.{k}": v for k, v in state_on_cpu(self.Gs.state_dict()).items()}
+        real = self.pyramid.levels(self.photo)[self.scale]
+        photo = self.photo if self.scale == self.pyramid.finest else real
+        rest = {"z_opt": self.z_opt, "amplitudes": self.amplitudes[: len(self.Gs)], "real": real, "photo": photo}
+        tensors |= {name: value.clone() for name, value in state_on_cpu(rest).items()}
+        pyramid = {"sizes": self.pyramid.sizes[: len(self.Gs)], "factor": self.pyramid.factor}
+        return ModelFile("singan", {**dataclasses.asdict(self.network), **pyramid}, tensors, None, self.card)
+
+
+PROBE = 40
+"""Side of the pictures that the speed is measured on."""
+BYTES_A_PIXEL = 300
+"""Memory of a step, per pixel of the pictures it works on and channel (and 64 more, for what has no channels)."""
+
+
+def time_of_a_step(network: Network, training: Training, widths: tuple[int, int], device: torch.device) -> float:
+    """Seconds an iteration takes on a picture of PROBE x PROBE pixels with networks of these widths."""
+    with torch.random.fork_rng():
+        small = dataclasses.replace(network, task="synthesis", width=widths[0], min_width=widths[1], max_width=10**6)
+        alone = dataclasses.replace(training, crop=0, pool=0, batch=1)
+        photo = torch.rand(1, 3, PROBE, PROBE) * 2 - 1
+        probe = SinGANRecipe(small, alone, Pyramid(((PROBE, PROBE),), 0.75, 1.0), photo).to(device)
+        next(probe.stages())
+        probe.to(device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue] - untyped
+        times = []
+        for i in range(1 + training.penalty_every):
+            begun = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.bf16):
+                losses = probe.step(Dice(torch.tensor(i)), i)
+                losses["G"].item()  # waits for the device
+            times.append(time.perf_counter() - begun)
+    return sum(times[1:]) / (len(times) - 1)
+
+
+def gradient_penalty(D: Discriminator, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+    """That the critic's gradient have norm 1 between real and fake (Gulrajani et al. 2017, eq. 3), at every pixel, over
+    its channels; `mix` [1, 1] in [0, 1) is the share of the real picture."""
+    with torch.autocast(real.device.type, enabled=False):
+        between = (mix * real + (1 - mix) * fake.float()).requires_grad_()
+        (gradient,) = torch.autograd.grad(D(between).sum(), between, create_graph=True)
+        return ((gradient.norm(2, dim=1) - 1) ** 2).mean()
+
+
+@contextmanager
+def live_weights(network: nn.Module, active: bool) -> Iterator[None]:
+    """What is computed within remembers the weights of `network` by reference: a backward pass after an update uses the
+    new weights with the old activations.
+
+    So PyTorch did until 1.4 without a word, and the authors' code relies on it; later ones refuse. (Their check is of
+    tensors that autograd keeps itself, hence the hooks.)
+    """
+    if not active:
+        yield
+        return
+    weights = {p.data_ptr(): p for p in network.parameters()}
+
+    def pack(x: Tensor) -> Tensor:
+        # Detached: a result that its own graph holds on to would never be freed.
+        weight = weights.get(x.data_ptr())
+        return x.detach() if weight is None else weight
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        yield

@@ -1,0 +1,175 @@
+"""Training SinGAN: windows, what a scale starts from, memory, and runs that are cut at any scale."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pinxit.errors import PinxitError
+from pinxit.modelfile import read
+from pinxit.models.singan.config import PRESETS, Network, Training
+from pinxit.models.singan.pyramid import plan, resize
+from pinxit.models.singan.recipe import Dice, Draws, SinGANRecipe, View, live_weights
+from pinxit.training import checkpoint
+from pinxit.training.config import Run
+from pinxit.training.loop import train
+
+WINDOWS = {"steps": 4, "crop": 20, "crops": 3, "batch": 2, "pool": 3, "d_steps": 1, "g_steps": 1, "penalty_every": 2}
+
+
+def photo() -> torch.Tensor:
+    noise = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    return F.interpolate(noise, size=(32, 40), mode="bilinear") * 2 - 1
+
+
+def recipe(**training: int) -> SinGANRecipe:
+    torch.manual_seed(0)
+    tiny = PRESETS["tiny"]
+    settings = dataclasses.replace(tiny.training, **{"steps": 4, **training})
+    pyramid = plan(32, 40, tiny.network)
+    return SinGANRecipe(tiny.network, settings, pyramid, resize(photo(), 1.0), seed=3)
+
+
+@pytest.mark.parametrize("training", [{}, WINDOWS], ids=["whole", "windows"])
+def test_cut_anywhere_and_resumed_is_bit_equal(training: dict[str, int], tmp_path: Path) -> None:
+    """Every cut after every step of every scale but the last: what is saved, and what a fresh recipe makes of it."""
+    scales = len(recipe().pyramid.sizes)
+    assert scales >= 4
+
+    def run(out: Path, r: SinGANRecipe, resume: bool = False) -> None:
+        options = Run(out, resume=resume, checkpoint_every=1, log_every=1, sample_every=0, tensorboard=False)
+        train(r, options, torch.device("cpu"), {})
+
+    whole = tmp_path / "whole"
+    run(whole, recipe(**training))
+    end = checkpoint.read(whole, {})
+    for scale in range(scales):
+        for step in (1, 4):
+            out = tmp_path / f"{scale}_{step}"
+            cut = recipe(**training)
+            stages = cut.stages
+
+            def some(stages=stages, scale=scale, step=step):
+                for number, stage in enumerate(islice(stages(), scale + 1)):
+                    yield dataclasses.replace(stage, steps=step) if number == scale else stage
+
+            cut.stages = some  # type: ignore[method-assign]
+            run(out, cut)
+            torch.manual_seed(99)
+            run(out, recipe(**training), resume=True)
+            again = checkpoint.read(out, {})
+            assert again["recipe"].keys() == end["recipe"].keys()
+            for name, value in end["recipe"].items():
+                assert torch.equal(again["recipe"][name], value), f"cut at {scale}, {step}: {name}"
+            for name, value in read(whole).tensors.items():
+                assert torch.equal(read(out).tensors[name], value), name
+
+
+def test_a_scale_starts_from_the_one_below_where_the_widths_are_equal() -> None:
+    r = recipe()
+    network = dataclasses.replace(r.network, width=8, min_width=8)
+    torch.manual_seed(0)
+    r = SinGANRecipe(network, r.settings, r.pyramid, r.photo)
+    for scale, _ in enumerate(r.stages()):
+        first = r.G.blocks[0].conv.weight
+        with torch.no_grad():
+            first.fill_(scale + 1)
+        if scale:
+            assert not r.Gs[scale - 1].blocks[0].conv.weight.requires_grad
+    # Doubled at scale 4: drawn anew.
+    assert network.widths(3) == (8, 8)
+    assert network.widths(4) == (16, 16)
+
+
+def test_nothing_of_a_fake_outlives_it() -> None:
+    """A graph that holds its own results is never freed: a training would eat the memory within the hour."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2, inplace=True))
+    with live_weights(network, True):
+        fake = network(torch.randn(1, 3, 8, 8))
+    gone = weakref.ref(fake)
+    del fake
+    assert gone() is None
+
+
+def test_live_weights_see_an_update() -> None:
+    """d(w2 w1 x)/dw1 = w2 x, with the w2 there is at the time of the backward pass."""
+    w1, w2 = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    both = nn.Sequential(w1, w2)
+    with live_weights(both, True):
+        y = both(torch.ones(1, 1))
+    with torch.no_grad():
+        w2.weight.fill_(5.0)
+    y.sum().backward()
+    assert w1.weight.grad is not None
+    assert w1.weight.grad.item() == 5.0
+
+
+def test_windows_are_cut_with_their_margin() -> None:
+    x = torch.arange(12 * 14.0).view(1, 1, 12, 14)
+    view = View(4, 5, ((0, 0), (2, 3)))
+    cut = view.of(x, margin=2)
+    assert cut.shape == (2, 1, 8, 9)
+    assert torch.equal(cut[1], x[0, :, 2:10, 3:12])
+
+
+def test_noise_is_none_in_the_margin_but_for_animation() -> None:
+    r = recipe(**WINDOWS)
+    m = r.network.margin
+    height, width = r.pyramid.sizes[-1]
+    corner = View(20, 20, ((0, 0), (height - 20, width - 20)))
+    noise = r.noise(Draws(0), r.pyramid.finest, corner)
+    assert not noise[0, :, :m].any()
+    assert not noise[1, :, :, -m:].any()
+    assert noise[0, :, -m:].any()
+    assert r.noise(Draws(0), 0).unique(dim=1).shape[1] == 1
+    moving = SinGANRecipe(dataclasses.replace(r.network, task="animation"), r.settings, r.pyramid, r.photo)
+    assert moving.noise(Draws(0), 2)[:, :, :m].any()
+
+
+def test_fake_kept_and_recomputed_part_only_after_the_first_generator_update() -> None:
+    losses = {}
+    for fake in ("kept", "recomputed"):
+        r = recipe(d_steps=1, g_steps=1)
+        r.settings = dataclasses.replace(r.settings, fake=fake)
+        next(r.stages())
+        r.train()
+        losses[fake] = r.step(Dice(torch.tensor(5)), 0)
+    assert all(torch.equal(a, b) for a, b in zip(*(v.values() for v in losses.values()), strict=True))
+
+
+def test_the_forecast_draws_no_random_numbers() -> None:
+    r = recipe()
+    before = torch.get_rng_state()
+    forecast = r.forecast()
+    assert torch.equal(before, torch.get_rng_state())
+    assert 0 < forecast.seconds < 1000
+    assert 0 < forecast.memory < 1e9
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "told"), [(8, 8, "8 px"), (20, 400, "13 px once the longer is 250"), (24, 90, "24 px")]
+)
+def test_a_photo_too_small_is_refused(height: int, width: int, told: str) -> None:
+    with pytest.raises(PinxitError, match=f"shorter side is {told}, expected 25 or more"):
+        plan(height, width, Network())
+
+
+def test_options_out_of_range_are_refused() -> None:
+    for make in (
+        lambda: Network(kernel=4),
+        lambda: Network(min_size=10),
+        lambda: Network(max_size=20),
+        lambda: Network(scale_factor=1.0),
+        lambda: Network(enlarge=40),
+        lambda: Training(steps=0),
+        lambda: Training(betas=(0.5, 1.0)),
+    ):
+        with pytest.raises(PinxitError, match="expected"):
+            make()

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from pinxit.apps.cli.main import COMMANDS
+from pinxit.modelfile import ModelFile
 
 ROOT = Path(__file__).parents[1]
 README, TWIN = ROOT / "README.md", ROOT / "README.ja.md"
@@ -115,6 +117,14 @@ def help_of(*words: str) -> str:
     return done.stdout
 
 
+@cache
+def help_of_painting_photos() -> str:
+    """`pinxit paint` has other options where the model is SinGAN's."""
+    with tempfile.TemporaryDirectory() as folder:
+        ModelFile("singan", {}, {}).save(Path(folder))
+        return help_of("paint", folder)
+
+
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_every_command_in_the_docs_exists(page: str, command: str) -> None:
     words = command.split()
@@ -126,6 +136,8 @@ def test_every_command_in_the_docs_exists(page: str, command: str) -> None:
     inner = [word for word in words[1:2] if words[0] in ("train", "import", "data") and word.islower()]
     preset = re.findall(r"(--preset) ([a-z]\S*)", command)[:1] if words[0] == "train" else []
     text = help_of(words[0], *inner, *(preset[0] if preset else ()))
+    if words[0] == "paint":
+        text += help_of_painting_photos()
     for option in OPTION.findall(command):
         assert known(option, text), f"{page}: {option} of `pinxit {command}`"
 
@@ -138,7 +150,9 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         text = "\n".join(line.split(" | ", 1)[1] for line in text.splitlines() if line.startswith("| "))
     spans = re.findall(r"(?<!`)`(--[^`\n]+)`", text)
     trained = [help_of("train", "spade", "--preset", preset) for preset in ("cpu", "coco")]
-    everything = "".join([*trained, help_of("paint"), help_of("import", "spade"), help_of("demo"), "--help --goldens"])
+    trained.append(help_of("train", "singan", "--preset", "fast"))
+    others = [help_of(*words.split()) for words in ("paint", "import spade", "import singan", "demo", "animate")]
+    everything = "".join([*trained, *others, help_of_painting_photos(), "--help --goldens"])
     for option in (option for span in spans for option in OPTION.findall(span)):
         assert known(option, everything), f"{page}: {option} is no option"
 

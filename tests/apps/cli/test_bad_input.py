@@ -236,9 +236,9 @@ BAD: dict[str, tuple[Callable[[], None], str, tuple[str, ...]]] = {
     "method unknown": (
         nothing,
         TRAIN.replace("spade", "spada"),
-        ("method is 'spada'", "one of spade", "did you mean 'spade'?"),
+        ("method is 'spada'", "one of singan, spade", "did you mean 'spade'?"),
     ),
-    "method missing": (nothing, "train --preset tiny", ("METHOD is missing", "one of spade", "pinxit train METHOD")),
+    "method missing": (nothing, "train --preset tiny", ("METHOD is missing", "spade, singan", "pinxit train METHOD")),
     "out used already": (a_run_already, TRAIN, ("folder 'run' is a run already", "a new folder", "--resume")),
     "resume without a run": (nothing, f"{TRAIN} --resume", ("run 'run' is without state.pt", "leave out --resume")),
     "size that the doublings do not divide": (

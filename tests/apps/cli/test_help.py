@@ -47,10 +47,16 @@ OPTIONS = {
     "demo": "--out PATH, --styles INT, --seed INT",
     "paint": "MODEL, MAP ..., --out PATH, --style STYLE ..., --variations INT, --frames INT, --instances FILE ..., "
     "--save-style PATH, --device {auto",
+    "sample": "MODEL, --out PATH, --n INT, --start-scale INT, --size H W, --seed INT",
+    "super-resolve": "MODEL, --out PATH, --factor FLOAT, --seed INT",
+    "animate": "MODEL, --out PATH, --frames INT, --fps FLOAT, --start-scale INT, --loop, --size H W, --seed INT",
+    "harmonize": "MODEL, PICTURE, --mask PATH, --out PATH, --start-scale INT, --seed INT",
+    "edit": "MODEL, PICTURE, --mask PATH, --out PATH, --start-scale INT, --seed INT",
+    "reconstruct": "MODEL, --out PATH",
     "train": "METHOD, spade",
     "train spade": "tiny, cpu, coco, ade20k, cityscapes, --out PATH, --resume, --data PATH, --maps PATH, "
     "--photos PATH, --label-set STR, --vgg STR, --no-perceptual, --size INT INT, --steps INT, --batch INT, "
-    "--precision {fp32, --no-vae",
+    "--precision {auto, --no-vae",
     "train spade --preset coco": "--vae, --no-instances, (default: 369647)",
     "import": "METHOD, spade",
     "import spade": "FOLDER|FILE ..., --out PATH, --preset STR, --label-set STR, --epoch STR",

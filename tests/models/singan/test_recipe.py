@@ -78,14 +78,15 @@ def test_a_scale_starts_from_the_one_below_where_the_widths_are_equal() -> None:
     torch.manual_seed(0)
     r = SinGANRecipe(network, r.settings, r.pyramid, r.photo)
     for scale, _ in enumerate(r.stages()):
-        first = r.G.blocks[0].conv.weight
+        first = next(r.G.parameters())
+        if scale:
+            assert not next(r.Gs[scale - 1].parameters()).requires_grad
+            equal = network.widths(scale) == network.widths(scale - 1)
+            assert bool((first == scale).all()) == equal
         with torch.no_grad():
             first.fill_(scale + 1)
-        if scale:
-            assert not r.Gs[scale - 1].blocks[0].conv.weight.requires_grad
-    # Doubled at scale 4: drawn anew.
-    assert network.widths(3) == (8, 8)
-    assert network.widths(4) == (16, 16)
+    # Doubled every four scales.
+    assert [network.widths(scale)[0] for scale in (3, 4, 8, 40)] == [8, 16, 32, 128]
 
 
 def test_nothing_of_a_fake_outlives_it() -> None:

@@ -87,7 +87,7 @@ def version() -> str:
 
 
 def help_text() -> str:
-    rows = "\n".join(f"  {name:8} {line}" for name, (_, line) in COMMANDS.items())
+    rows = "\n".join(f"  {name:13} {line}" for name, (_, line) in COMMANDS.items())
     return f"""usage: pinxit COMMAND ...
 
 Turn a condition into a picture with a GAN.

@@ -19,7 +19,7 @@ StartScale = Annotated[
     tyro.conf.arg(
         help="Scale at which the painting is put in, 1 or more: the lower, the more freely it is repainted; the "
         "authors take 1 or 2. Which is best depends on the painting; so by default one is written for each from 1 to "
-        "the middle one, to choose from. With a model trained with --base give its --base-scale.",
+        "the middle one, to choose from.",
         help_behavior_hint="(default: the coarser half)",
     ),
 ]

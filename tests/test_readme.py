@@ -151,7 +151,10 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
     spans = re.findall(r"(?<!`)`(--[^`\n]+)`", text)
     trained = [help_of("train", "spade", "--preset", preset) for preset in ("cpu", "coco")]
     trained.append(help_of("train", "singan", "--preset", "fast"))
-    others = [help_of(*words.split()) for words in ("paint", "import spade", "import singan", "demo", "animate")]
+    others = [
+        help_of(*words.split())
+        for words in ("paint", "import spade", "import singan", "demo", "animate", "data check", "train pix2pix")
+    ]
     everything = "".join([*trained, *others, help_of_painting_photos(), "--help --goldens"])
     for option in (option for span in spans for option in OPTION.findall(span)):
         assert known(option, everything), f"{page}: {option} is no option"

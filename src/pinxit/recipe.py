@@ -127,9 +127,13 @@ def step_noise(seed: int, step: int, draw: int, rows: int, *shape: int, device: 
     Every rank draws the whole batch's noise and takes its own rows, so that n ranks see what one would; the draw is
     made on the CPU, so that every device does.
     """
-    generator = torch.Generator().manual_seed(((seed * 1_000_003 + step) * 16 + draw) % (1 << 63))
-    noise = torch.randn(rows * world_size(), *shape, generator=generator)
+    noise = torch.randn(rows * world_size(), *shape, generator=step_generator(seed, step, draw))
     return noise[rank() * rows : (rank() + 1) * rows].to(device)
+
+
+def step_generator(seed: int, step: int, draw: int) -> torch.Generator:
+    """A generator on the CPU for one of a step's draws, for what `step_noise` cannot draw; the same on every rank."""
+    return torch.Generator().manual_seed(((seed * 1_000_003 + step) * 16 + draw) % (1 << 63))
 
 
 def state_on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -58,7 +58,35 @@ def one_photo(folder: Path, tiny: Any) -> Any:
     return dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, data=folder / "photo.png"))
 
 
-DATA: dict[str, Callable[[Path, Any], Any]] = {"spade": label_photos, "singan": one_photo}
+def drawing_photo(folder: Path, tiny: Any) -> Any:
+    """Five pairs side by side: blocks of grey, and the same in colour."""
+    random = np.random.default_rng(0)
+    (folder / "train").mkdir()
+    for i in range(5):
+        blocks = np.kron(random.integers(0, 255, (8, 8, 3)), np.ones((8, 8, 1)))
+        grey = np.broadcast_to(blocks.mean(axis=2, keepdims=True), blocks.shape)
+        Image.fromarray(np.hstack([grey, blocks]).astype(np.uint8)).save(folder / "train" / f"{i}.png")
+    return dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, data=folder))
+
+
+def two_sides(folder: Path, tiny: Any) -> Any:
+    """Five bright and six dark pictures."""
+    random = np.random.default_rng(0)
+    for side, count, light in (("A", 5, 120), ("B", 6, 0)):
+        (folder / f"train{side}").mkdir()
+        for i in range(count):
+            blocks = np.kron(light + random.integers(0, 120, (8, 8, 3)), np.ones((5, 5, 1)))
+            Image.fromarray(blocks.astype(np.uint8)).save(folder / f"train{side}" / f"{i}.png")
+    return dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, data=folder))
+
+
+DATA: dict[str, Callable[[Path, Any], Any]] = {
+    "spade": label_photos,
+    "singan": one_photo,
+    "pix2pixhd": label_photos,
+    "pix2pix": drawing_photo,
+    "cyclegan": two_sides,
+}
 """Method -> a function that writes a small data set into a folder and points the tiny preset's options at it."""
 
 CPU = torch.device("cpu")

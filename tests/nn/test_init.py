@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pinxit.nn.init import Init, initialize
-from pinxit.nn.norm import SpectralConv2d
+from pinxit.nn.norm import BatchNorm2d, SpectralConv2d
 
 IN, OUT, K = 32, 48, 3
 
@@ -38,3 +38,15 @@ def test_none_keeps_pytorchs_draw() -> None:
     before = network.weight.clone()
     initialize(network, "none")
     assert torch.equal(network.weight, before)
+
+
+def test_scales_of_batch_norms_are_drawn_around_1() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(BatchNorm2d(2000, affine=True), BatchNorm2d(3), nn.InstanceNorm2d(3))
+    initialize(network, "normal", 0.02)
+    weight, bias = network[0].weight, network[0].bias
+    assert isinstance(weight, torch.Tensor)
+    assert weight.mean().item() == pytest.approx(1, abs=0.005)
+    assert weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert isinstance(bias, torch.Tensor)
+    assert bias.abs().max() == 0

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from pinxit.nn.losses import Adversarial, fake_loss, feature_matching, generator_loss, kl_to_standard_normal, real_loss
+from pinxit.nn.losses import (
+    Adversarial,
+    fake_loss,
+    feature_matching,
+    generator_loss,
+    gradient_penalty,
+    kl_to_standard_normal,
+    real_loss,
+)
 
 # Away from the hinges' corners at -1 and 1.
 LOGITS = [[-2.5, -0.5], [0.3, 3.0]]
@@ -100,3 +108,27 @@ def test_kl_is_the_closed_form_summed_over_the_batch() -> None:
     )
     assert kl_to_standard_normal(mean, log_variance).item() == pytest.approx(library.sum().item(), rel=1e-5)
     assert kl_to_standard_normal(torch.zeros(3, 4), torch.zeros(3, 4)).item() == 0
+
+
+def test_the_gradient_penalty_of_a_known_slope() -> None:
+    """D(x) = a sum x^2: at the point x between the two its gradient is 2 a x."""
+    a = torch.tensor(0.3, requires_grad=True)
+    real, fake = (torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    mix = torch.tensor([0.25, 1.0])
+    points = torch.stack([0.25 * real[0] + 0.75 * fake[0], real[1]])
+    lengths = points.flatten(1).norm(dim=1)
+    penalty = gradient_penalty(lambda x: a * x.square(), real, fake.requires_grad_(), mix)
+    assert penalty.item() == pytest.approx((2 * 0.3 * lengths - 1).square().mean().item(), rel=1e-5)
+    penalty.backward()
+    assert a.grad is not None
+    assert a.grad.item() == pytest.approx((2 * (2 * 0.3 * lengths - 1) * 2 * lengths).mean().item(), rel=1e-5)
+    assert fake.grad is None
+
+
+def test_the_gradient_penalty_is_fp32_under_autocast() -> None:
+    D, x = torch.nn.Conv2d(3, 1, 1), torch.rand(2, 3, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        penalty = gradient_penalty(D, x.bfloat16(), x, torch.tensor([0.5, 0.5]))
+    assert penalty.dtype == torch.float32
+    penalty.backward()
+    assert D.weight.grad is not None

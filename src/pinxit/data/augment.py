@@ -26,13 +26,15 @@ class Preprocess:
 
     mode: Mode = "resize_and_crop"
     """How the picture is scaled: to a square, not at all, by its width or its shorter side; and whether a part of it
-    is then cut out. `fixed` scales to `size`, `none` to the nearest multiples of 32."""
+    is then cut out. `fixed` scales to `size`, `none` to the nearest multiples of `multiple`."""
     load_size: int = 286
     """Pixels that the scaled side gets before the crop; unused by crop, fixed and none."""
     size: tuple[int, int] = (256, 256)
     """Height and width of the crop, or of the result where mode is fixed."""
     flip: bool = True
     """Mirror every second picture, on average."""
+    multiple: int = 32
+    """What `none` rounds the sides to multiples of."""
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.load_size < 1:
@@ -65,7 +67,8 @@ class Preprocess:
             case "fixed":
                 return self.size
             case "none":
-                return max(32, round(height / 32) * 32), max(32, round(width / 32) * 32)
+                step = self.multiple
+                return max(step, round(height / step) * step), max(step, round(width / step) * step)
             case "crop":
                 return height, width
 
@@ -99,20 +102,36 @@ def vary(picture: Picture, preprocess: Preprocess, random: np.random.Generator |
     Raises:
         PinxitError: the picture is smaller than the crop; names `source`.
     """
+    place = place_of((picture.map.shape[0], picture.map.shape[1]), preprocess, random, source)
+    if preprocess.crops:
+        picture = crop(picture, place.top, place.left, place.height, place.width)
+    return flip(picture) if place.flipped else picture
+
+
+class Place(NamedTuple):
+    """What is cut out of a resized picture, and whether it is then mirrored."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flipped: bool
+
+
+def place_of(size: tuple[int, int], preprocess: Preprocess, random: np.random.Generator | None, source: str) -> Place:
+    """The crop and flip of a picture of a `size` (height, width), as `vary`, for what is no `Picture`."""
+    top, left, (height, width) = 0, 0, size
     if preprocess.crops:
         height, width = preprocess.size
-        rows, columns = picture.map.shape[0] - height, picture.map.shape[1] - width
+        rows, columns = size[0] - height, size[1] - width
         if rows < 0 or columns < 0:
-            got = f"{picture.map.shape[0]}x{picture.map.shape[1]} (height x width) before the crop"
+            got = f"{size[0]}x{size[1]} (height x width) before the crop"
             raise expected(
                 f"picture '{source}'", got, f"at least {height}x{width}", "choose preprocess fixed or resize_and_crop"
             )
         left = columns // 2 if random is None else int(random.integers(columns + 1))
         top = rows // 2 if random is None else int(random.integers(rows + 1))
-        picture = crop(picture, top, left, height, width)
-    if preprocess.flip and random is not None and random.random() > 0.5:
-        picture = flip(picture)
-    return picture
+    return Place(top, left, height, width, preprocess.flip and random is not None and random.random() > 0.5)
 
 
 def crop(picture: Picture, top: int, left: int, height: int, width: int) -> Picture:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +54,7 @@ class Report:
         """The report as plain text of several lines."""
         lines = [f"{self.maps} label maps, {self.photos} photos, {self.instances} instance maps"]
         if self.sizes:
-            lines.append(f"size (height x width): {self._size()}")
+            lines.append(f"size (height x width): {sizes_text(self.sizes)}")
         width = max([len(name) for name in self.pixels] + [5])
         lines.append(f"{'id':>5}  {'label':<{width}}  {'pixels':>7}  {'files':>6}")
         ids = {label.name: str(label.id) for label in self.labels.labels}
@@ -63,28 +63,35 @@ class Report:
         if self.absent:
             shown = ", ".join(self.absent[:12]) + (", …" if len(self.absent) > 12 else "")
             lines.append(f"{len(self.absent)} of {len(self.labels.labels)} labels in no map: {shown}")
-        lines += [f"note: {note}" for note in self.notes]
-        lines += [f"problem: {problem}" for problem in self.problems]
-        found = len(self.problems)
-        lines.append("no problems" if not found else f"{found} problem{'s' if found > 1 else ''}")
-        return "\n".join(lines)
+        return "\n".join(lines + closing(self.notes, self.problems))
 
     def raise_if_bad(self) -> None:
-        """
-        Raises:
-            PinxitError: there are problems; tells the first, and how many more there are.
-        """
-        if self.problems:
-            more = len(self.problems) - 1
-            others = f" ({more} more: `pinxit data check` lists all)" if more else ""
-            raise PinxitError(self.problems[0] + others)
+        """Raises `PinxitError` with the first problem and the number of the others."""
+        raise_first(self.problems)
 
-    def _size(self) -> str:
-        ordered = sorted(self.sizes, key=lambda size: size[0] * size[1])
-        if ordered[0] == ordered[-1] and len(set(ordered)) == 1:
-            return "{}x{}".format(*ordered[0])
-        small, middle, large = ("{}x{}".format(*ordered[place]) for place in (0, len(ordered) // 2, -1))
-        return f"{small} smallest, {middle} median, {large} largest, {len(set(ordered))} different"
+
+def sizes_text(sizes: Sequence[tuple[int, int]]) -> str:
+    """`12x16`, or the smallest, the middle and the largest of several (height, width)."""
+    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    if ordered[0] == ordered[-1] and len(set(ordered)) == 1:
+        return "{}x{}".format(*ordered[0])
+    small, middle, large = ("{}x{}".format(*ordered[place]) for place in (0, len(ordered) // 2, -1))
+    return f"{small} smallest, {middle} median, {large} largest, {len(set(ordered))} different"
+
+
+def closing(notes: Sequence[str], problems: Sequence[str]) -> list[str]:
+    """The last lines of a report."""
+    lines = [f"note: {note}" for note in notes] + [f"problem: {problem}" for problem in problems]
+    found = len(problems)
+    return [*lines, "no problems" if not found else f"{found} problem{'s' if found > 1 else ''}"]
+
+
+def raise_first(problems: Sequence[str]) -> None:
+    """Raises `PinxitError` with the first problem and the number of the others, if there is any."""
+    if problems:
+        more = len(problems) - 1
+        others = f" ({more} more: `pinxit data check` lists all)" if more else ""
+        raise PinxitError(problems[0] + others)
 
 
 def check(
@@ -130,7 +137,8 @@ def check(
     report.problems.extend(_outside(labels, looks, labels.ids_of(np.flatnonzero(pixels)).tolist()))
     report.problems.extend(complaint for look in looks for complaint in look.complaints)
     if preprocess is not None:
-        report.problems.extend(_unfit(looks, preprocess, batch))
+        pictures = [(look.item.label, look.size) for look in looks if look.size is not None]
+        report.problems.extend(unfit(pictures, preprocess, batch))
     flat = [look.item for look in looks if look.flat]
     if flat:
         what = f"{len(flat)} of {report.instances} instance maps (first '{flat[0].instance}')"
@@ -240,26 +248,26 @@ def _outside(labels: LabelSet, looks: Sequence[_Look], present: Sequence[int]) -
     return lines
 
 
-def _unfit(looks: Sequence[_Look], preprocess: Preprocess, batch: int) -> list[str]:
-    """Lines about pictures that are too small for the crop, or of several sizes within a batch."""
+def unfit(pictures: Iterable[tuple[Path, tuple[int, int]]], preprocess: Preprocess, batch: int) -> list[str]:
+    """Lines about pictures, of a height and width each, that are too small for the crop, or of several sizes within a
+    batch."""
     height, width = preprocess.size
-    results: defaultdict[tuple[int, int], list[Item]] = defaultdict(list)
-    for look in looks:
-        if look.size is not None:
-            results[preprocess.resized(*look.size)].append(look.item)
+    results: defaultdict[tuple[int, int], list[Path]] = defaultdict(list)
+    for path, size in pictures:
+        results[preprocess.resized(*size)].append(path)
     if preprocess.crops:
         small = [
-            (size, item) for size, items in results.items() for item in items if size[0] < height or size[1] < width
+            (size, path) for size, paths in results.items() for path in paths if size[0] < height or size[1] < width
         ]
         if not small:
             return []
-        (rows, columns), item = small[0]
-        what = f"size of {len(small)} pictures before the crop (first '{item.label}')"
+        (rows, columns), path = small[0]
+        what = f"size of {len(small)} pictures before the crop (first '{path}')"
         want = f"at least {height}x{width} (height x width)"
         remedy = "choose preprocess fixed or resize_and_crop, or a larger load_size"
         return [str(expected(what, f"{rows}x{columns}", want, remedy))]
     if len(results) > 1 and batch > 1:
-        listed = [f"{rows}x{columns} ('{items[0].label}')" for (rows, columns), items in results.items()]
+        listed = [f"{rows}x{columns} ('{paths[0]}')" for (rows, columns), paths in results.items()]
         got = ", ".join(listed[:2]) + (" and others" if len(listed) > 2 else "")
         remedy = "choose preprocess fixed or one that crops, or train with batch 1"
         return [str(expected(f"size after preprocess {preprocess.mode}", got, "one (height x width)", remedy))]

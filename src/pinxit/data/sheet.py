@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+
+def columns(*sides: Tensor) -> Tensor:
+    """Pictures [N, C, H, W] in [-1, 1] for each column -> [N, columns, 3, H, W], what `grid` takes.
+
+    Grey becomes RGB, and of more than three channels the first three are; of two, the third is black. Where columns
+    differ in size they are cut to what all have.
+    """
+    height, width = (min(x.shape[i] for x in sides) for i in (2, 3))
+    rgb = []
+    for x in sides:
+        x = x[:, :3, :height, :width].float().clamp(-1, 1)
+        if x.shape[1] == 2:
+            x = torch.cat([x, torch.full_like(x[:, :1], -1)], dim=1)
+        rgb.append(x.expand(-1, 3, -1, -1))
+    return torch.stack(rgb, dim=1)
 
 
 def grid(pictures: Tensor, gap: int = 4) -> Image.Image:

@@ -61,10 +61,7 @@ class LabelPhotoStream:
     ) -> None:
         if not items:
             raise expected("the list of pictures to train on", "empty", "one or more", "check the data folder")
-        if batch < 1 or batch % world:
-            raise expected("batch", batch, f"a multiple of the number of processes, {world}", "change one of the two")
-        if seed < 0:
-            raise expected("seed", seed, "0 or more", "choose another")
+        require_shares(batch, world, seed)
         for item in items:
             if item.photo is None or (use_instances and item.instance is None):
                 lacking = "photo" if item.photo is None else "instance map"
@@ -81,7 +78,7 @@ class LabelPhotoStream:
         """
         loader = DataLoader(
             self._samples,
-            batch_sampler=_Positions(start, self.batch, self.rank, self.world),
+            batch_sampler=Positions(start, self.batch, self.rank, self.world),
             num_workers=self.workers,
             collate_fn=_stack,
             # The loader draws a seed for its workers, which must not come from the global generator.
@@ -118,7 +115,15 @@ def label_pictures(
     return batch
 
 
-class _Positions:
+def require_shares(batch: int, world: int, seed: int) -> None:
+    """Raises `PinxitError` where a batch cannot be shared out among `world` processes, or the seed is none."""
+    if batch < 1 or batch % world:
+        raise expected("batch", batch, f"a multiple of the number of processes, {world}", "change one of the two")
+    if seed < 0:
+        raise expected("seed", seed, "0 or more", "choose another")
+
+
+class Positions:
     """For each step from `start` on, the places in the endless order of samples that this rank's rows come from."""
 
     def __init__(self, start: int, batch: int, rank: int, world: int) -> None:
@@ -156,7 +161,7 @@ class _Samples(Dataset[_Sample | PinxitError]):
 
     def __getitem__(self, position: int) -> _Sample | PinxitError:
         epoch, place = divmod(position, len(self.items))
-        which = int(_order(self.seed, epoch, len(self.items))[place])
+        which = int(shuffled(self.seed, epoch, len(self.items))[place])
         item = self.items[which]
         # An error raised in a worker would arrive wrapped in its traceback; one that is returned arrives as it is.
         try:
@@ -176,8 +181,9 @@ class _Samples(Dataset[_Sample | PinxitError]):
 
 
 @lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, items: int) -> np.ndarray:
-    return np.random.default_rng((seed, 0, epoch)).permutation(items)
+def shuffled(seed: int, epoch: int, items: int, side: int = 0) -> np.ndarray:
+    """The order of the items in an epoch; those of another `side`, an even number, are independent of it."""
+    return np.random.default_rng((seed, side, epoch)).permutation(items)
 
 
 def _load(item: Item, labels: LabelSet, preprocess: Preprocess, use_instances: bool) -> Picture:

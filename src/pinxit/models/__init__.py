@@ -3,4 +3,7 @@
 METHODS: dict[str, str] = {
     "spade": "pinxit.models.spade",
     "singan": "pinxit.models.singan",
+    "pix2pix": "pinxit.models.pix2pix",
+    "cyclegan": "pinxit.models.cyclegan",
+    "pix2pixhd": "pinxit.models.pix2pixhd",
 }

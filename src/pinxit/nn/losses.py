@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -63,3 +63,18 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, exp(log_variance)) || N(0, 1)), summed over batch and dimensions as in SPADE's code, not averaged."""
     mean, log_variance = mean.float(), log_variance.float()
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
+
+
+def gradient_penalty(D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+    """The mean of (|gradient of D's logits by its input| - 1)^2 between real and fake (Gulrajani et al. 2017, eq. 3).
+
+    `real`, `fake`: [N, C, H, W]; `mix`: how much of `real` is in the points between, uniform in [0, 1], one for each
+    picture: [N]. In fp32, as it is to be differentiated once more; where D has a batch norm, the gradient of one
+    picture's logits by another's pixels counts with the latter.
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        mix = mix[:, None, None, None]
+        between = (mix * real + (1 - mix) * fake).detach().float().requires_grad_()
+        logits = D(between)
+        (slope,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
+        return ((slope.flatten(1) + 1e-16).norm(2, dim=1) - 1).square().mean()

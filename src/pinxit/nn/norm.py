@@ -1,4 +1,4 @@
-"""Normalisation of activations (batch norm over all ranks) and of weights (spectral norm)."""
+"""Normalisation of activations (batch norm over all ranks, instance norm) and of weights (spectral norm)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,24 @@ class BatchNorm2d(nn.Module):
     follow `torch.nn.BatchNorm2d` (momentum 0.1, unbiased variance), so checkpoints agree.
 
     `sync`: average mean and variance over the ranks of `torch.distributed`; every rank must hold as many pixels.
-    `batch_at_test`: in eval mode use each batch's own statistics in place of the running ones, which stay untouched.
+    `picture_at_test`: in eval mode use each picture's own statistics, as a batch of it alone would have, in place of
+    the running ones, which stay untouched.
     """
 
     running_mean: Tensor
     running_var: Tensor
 
     def __init__(
-        self, channels: int, *, affine: bool = False, sync: bool = True, batch_at_test: bool = False, eps: float = 1e-5
+        self,
+        channels: int,
+        *,
+        affine: bool = False,
+        sync: bool = True,
+        picture_at_test: bool = False,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.sync, self.batch_at_test, self.eps, self.momentum = sync, batch_at_test, eps, 0.1
+        self.sync, self.picture_at_test, self.eps, self.momentum = sync, picture_at_test, eps, 0.1
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -35,8 +42,8 @@ class BatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, C, H, W] -> the same shape."""
-        if not self.training and self.batch_at_test:
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        if not self.training and self.picture_at_test:
+            return F.instance_norm(x, None, None, self.weight, self.bias, use_input_stats=True, eps=self.eps)
         if self.training and self.sync and dist.is_initialized() and dist.get_world_size() > 1:
             return self._over_all_ranks(x)
         return F.batch_norm(
@@ -62,6 +69,21 @@ class BatchNorm2d(nn.Module):
         return (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
 
 
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """Instance normalisation (Ulyanov et al. 2016) whose gradient is right for one picture too.
+
+    On the CPU `F.instance_norm` of PyTorch 2.13 (and none knows how far back) answers a gradient that lies
+    channels-last, as that of a convolution after `.to(memory_format=torch.channels_last)` does, with a wrong one where
+    the batch is one picture: off by as much as it is large. Batch norm of one picture is the same, and right.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, C, H, W] -> the same shape."""
+        if len(input) == 1 and not self.track_running_stats:
+            return F.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        return super().forward(input)
+
+
 class _SumOverRanks(torch.autograd.Function):
     """The sum of every rank's tensor. Each is part of the sum on every rank, so its gradient is the sum of theirs.
 
@@ -76,9 +98,7 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        total = grads[0].clone()
-        dist.all_reduce(total)
-        return total
+        return _SumOverRanks.apply(grads[0])  # so that a gradient penalty can go back through it once more
 
 
 class SpectralConv2d(nn.Conv2d):

@@ -47,6 +47,8 @@ OPTIONS = {
     "demo": "--out PATH, --styles INT, --seed INT",
     "paint": "MODEL, MAP ..., --out PATH, --style STYLE ..., --variations INT, --frames INT, --instances FILE ..., "
     "--save-style PATH, --device {auto",
+    "translate": "MODEL, INPUT ..., --out PATH, --direction {AtoB, --tile INT, --overlap INT, --statistics {sampled, "
+    "--dropout, --norm {picture, --seed INT, --device {auto, --precision {fp32, sees farther, some hundred",
     "sample": "MODEL, --out PATH, --n INT, --start-scale INT, --size H W, --seed INT",
     "super-resolve": "MODEL, --out PATH, --factor FLOAT, --seed INT",
     "animate": "MODEL, --out PATH, --frames INT, --fps FLOAT, --start-scale INT, --loop, --size H W, --seed INT",
@@ -61,7 +63,8 @@ OPTIONS = {
     "import": "METHOD, spade",
     "import spade": "FOLDER|FILE ..., --out PATH, --preset STR, --label-set STR, --epoch STR",
     "data": "data check FOLDER",
-    "data check": "[FOLDER], --maps PATH, --photos PATH, --instance-maps PATH, --split STR, --label-set STR",
+    "data check": "[FOLDER], --maps PATH, --photos PATH, --instance-maps PATH, --split STR, --label-set STR, "
+    "--a PATH, --b PATH, --unpaired",
     "info": "MODEL",
 }
 

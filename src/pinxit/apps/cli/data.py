@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from pinxit.apps.cli.pictures import STYLE
-from pinxit.errors import expected
+from pinxit.errors import PinxitError, expected
+
+if TYPE_CHECKING:
+    from pinxit.data.check import Progress, Report
+    from pinxit.data.pairs import PairReport
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,12 @@ class Check:
     """Which split of FOLDER."""
     label_set: str | None = None
     """Label set: a name, a .json file, or a number of plain ids; by default the data set's own."""
+    a: Path | None = None
+    """Folder of side A, for pairs of pictures of one's own in place of FOLDER."""
+    b: Path | None = None
+    """Folder of side B."""
+    unpaired: bool = False
+    """Pictures of side A and of side B do not belong together by their names."""
 
 
 def main(arguments: list[str]) -> None:
@@ -45,14 +56,17 @@ def look_through(o: Check) -> bool:
     from rich.console import Console
     from rich.progress import Progress
 
-    from pinxit.data.check import check, check_folder
-    from pinxit.data.folders import label_set_for, scan_pair
-
-    if o.folder is None and (o.maps is None or o.photos is None):
-        raise expected("FOLDER", "missing", "a data set's folder, or --maps and --photos", "say what to look through")
-    if o.folder is not None and (o.maps is not None or o.photos is not None):
-        raise expected("FOLDER", "given with --maps or --photos", "one of the two", "leave one out")
-    labels = label_set_for(o.folder, o.label_set)
+    labels_given = o.maps is not None or o.photos is not None
+    sides_given = o.a is not None or o.b is not None
+    if o.folder is None and (o.maps is None or o.photos is None) and (o.a is None or o.b is None):
+        want = "a data set's folder, or --maps and --photos, or --a and --b"
+        raise expected("FOLDER", "missing", want, "say what to look through")
+    if (o.folder is not None) + labels_given + sides_given > 1:
+        given = " or ".join(["--maps or --photos"] * labels_given + ["--a or --b"] * sides_given)
+        if o.folder is not None:
+            raise expected("FOLDER", f"given with {given}", "one of the two", "leave one out")
+        raise expected("--maps or --photos", "given with --a or --b", "one of the two", "leave one out")
+    look = _look_at_sides if sides_given or o.unpaired or _has_sides(o) else _look_at_labels
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading", total=None)
@@ -60,11 +74,42 @@ def look_through(o: Check) -> bool:
         def seen(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        if o.folder is not None:
-            report = check_folder(o.folder, labels, o.split, photos_required=o.split != "test", progress=seen)
-        else:
-            assert o.maps is not None
-            found = scan_pair(o.maps, o.photos, o.instance_maps)
-            report = check(found.items, labels, unpaired=found.unpaired, progress=seen)
+        report = look(o, seen)
     print(report.table())
     return not report.problems
+
+
+def _has_sides(o: Check) -> bool:
+    """Whether the folder is a data set of two sides, and not one of label maps."""
+    from pinxit.data import folders, pairs
+
+    if o.folder is None or o.label_set is not None:
+        return False
+    try:
+        folders.detect_layout(o.folder)
+    except PinxitError:
+        if pairs.splits_of_pairs(o.folder):
+            return True
+        want = f"one with {folders.FORMS}; or {pairs.FORMS}"
+        remedy = "rename its folders, or name those of maps and photos, or of sides A and B, instead"
+        raise expected(f"data folder '{o.folder}'", "of no layout that is known", want, remedy) from None
+    return False
+
+
+def _look_at_sides(o: Check, seen: Progress) -> PairReport:
+    from pinxit.data.pairs import check_pairs, scan_pairs
+
+    sides, alone = scan_pairs(o.folder, o.a, o.b, o.split, not o.unpaired)
+    return check_pairs(sides, paired=not o.unpaired, alone=alone, progress=seen)
+
+
+def _look_at_labels(o: Check, seen: Progress) -> Report:
+    from pinxit.data.check import check, check_folder
+    from pinxit.data.folders import label_set_for, scan_pair
+
+    labels = label_set_for(o.folder, o.label_set)
+    if o.folder is not None:
+        return check_folder(o.folder, labels, o.split, photos_required=o.split != "test", progress=seen)
+    assert o.maps is not None
+    found = scan_pair(o.maps, o.photos, o.instance_maps)
+    return check(found.items, labels, unpaired=found.unpaired, progress=seen)

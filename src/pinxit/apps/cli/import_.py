@@ -20,8 +20,9 @@ class Import:
     """What every import is told."""
 
     source: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|FILE ...")]
-    """The folder the authors' code wrote (spade: with latest_net_G.pth, and latest_net_E.pth where the model has
-    styles; singan: TrainedModels/PHOTO/scale_factor=..., with Gs.pth), or the .pth files themselves."""
+    """The folder the authors' code wrote (spade, pix2pixhd: with latest_net_G.pth, and latest_net_E.pth where the model
+    has styles; pix2pix: with latest_net_G.pth; cyclegan: with latest_net_G_A.pth and latest_net_G_B.pth, or
+    latest_net_G.pth; singan: TrainedModels/PHOTO/scale_factor=..., with Gs.pth), or the .pth files themselves."""
     out: Path
     """Folder for the model."""
 

@@ -13,6 +13,7 @@ from pinxit.errors import PinxitError, expected, unknown_name
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("pinxit.apps.cli.demo", "paint street scenes with the embedded model: one contact sheet"),
     "paint": ("pinxit.apps.cli.paint", "label maps to pictures, in a style of your choice; paintings to photos"),
+    "translate": ("pinxit.apps.cli.translate", "pictures to pictures, of any size: drawings to photos, day to night"),
     "sample": ("pinxit.apps.cli.sample", "variations of the photo that a model was trained on"),
     "super-resolve": ("pinxit.apps.cli.super_resolve", "a model's photo, enlarged"),
     "animate": ("pinxit.apps.cli.animate", "a model's photo in motion: .gif, .mp4 or .webm"),

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from pinxit.apps.cli.pictures import method_of
 
-FORMS = {"spade": "pinxit.apps.cli.paint_spade", "singan": "pinxit.apps.cli.paint_singan"}
+FORMS = {
+    "spade": "pinxit.apps.cli.paint_spade",
+    "pix2pixhd": "pinxit.apps.cli.paint_pix2pixhd",
+    "singan": "pinxit.apps.cli.paint_singan",
+}
 
 
 def main(arguments: list[str]) -> None:

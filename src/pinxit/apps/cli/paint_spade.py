@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from pinxit.apps.cli import pictures
+from pinxit.apps.cli import paint_maps, pictures
+from pinxit.apps.cli.paint_maps import MOST_SEEDS
 from pinxit.errors import expected
 
 if TYPE_CHECKING:
     import numpy as np
-
-MOST_SEEDS = 1 << 32
-"""Far more than anyone tries, and safe to add variations to."""
 
 
 @dataclass(frozen=True)
 class Paint:
     """Paint label maps with a model. A map needs no photo beside it.
 
-    A model of SinGAN turns paintings into photos and has options of its own: pinxit paint MODEL --help.
+    Models of pix2pixHD and SinGAN have options of their own: pinxit paint MODEL --help.
     """
 
     model: tyro.conf.Positional[Path]
     """Model folder or file; `demo`: the embedded one."""
-    maps: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MAP ...")]
+    maps: paint_maps.Maps
     """Label maps, or folders of them: ids or colours of the model's label set."""
     out: Path = Path("painted")
     """Folder for the pictures, named after their maps."""
@@ -39,12 +36,12 @@ class Paint:
     """Pictures of each map, in the styles of so many seeds from that of --style on."""
     frames: int = 0
     """Pictures in equal steps from the first --style to the second."""
-    instances: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE ...")] = ()
+    instances: paint_maps.Files = ()
     """Instance maps, or folders of them, one for each map in the same order; by default each label's region is one
     instance."""
     save_style: Path | None = None
     """Write the z of the first --style to this .npy."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: paint_maps.Device = "auto"
     """Where to compute."""
 
 
@@ -55,50 +52,37 @@ def main(arguments: list[str]) -> None:
 def paint(o: Paint) -> None:
     """Paint all maps, after a look at all that is read: a mistake is told before the first file is written."""
     import numpy as np
-    from rich.console import Console
-    from rich.progress import track
 
-    from pinxit.data.images import read_instances, read_map
     from pinxit.modelfile import replacing
 
     files, instance_files = pictures.listed(o.maps), pictures.listed(o.instances) if o.instances else []
     require_sensible(o, files, instance_files)
     model = pictures.open_model(o.model, o.device)
     styles = styles_of(o, model)
-    outputs = [[o.out / name_of(file, number, len(styles)) for number in range(len(styles))] for file in files]
+    outputs = paint_maps.outputs_in(o.out, files, len(styles))
     pictures.require_free(
         o.out,
         (*files, *instance_files, *(Path(text) for text in o.style if seed_of(text) is None)),
         ((file, output) for file, names in zip(files, outputs, strict=True) for output in names),
     )
     for place, file in enumerate(files):
-        look_at(file, instance_files[place] if instance_files else None, model)
+        instances = instance_files[place] if instance_files else None
+        paint_maps.look_at(file, instances, model.label_set, model.network.unknown)
 
-    if instance_files and not model.network.instances:
-        pictures.note(f"--instances has no effect: model '{o.model}' was trained without instance maps")
+    paint_maps.note_unused_instances(instance_files, o.model, model.network.instances)
     if o.save_style is not None:
         with replacing(o.save_style) as temporary, temporary.open("wb") as f:
             np.save(f, styles[0], allow_pickle=False)
-    console = Console(stderr=True)
-    quiet = not console.is_terminal or len(files) * len(styles) < 2
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always", UserWarning)
-        for place in track(range(len(files)), "painting", console=console, transient=True, disable=quiet):
-            map = read_map(files[place], model.label_set)
-            ids = read_instances(instance_files[place]) if instance_files else None
-            for style, output in zip(styles, outputs[place], strict=True):
-                with replacing(output) as temporary:
-                    model.paint(map, style, ids).save(temporary, format="PNG")
-    for text in dict.fromkeys(str(w.message) for w in warned):
-        pictures.note(text)
-    print(f"painted {pictures.counted(len(files) * len(styles), 'picture')}: {o.out.resolve()}")
+
+    def one(_: int, number: int, map: np.ndarray, ids: np.ndarray | None) -> Any:
+        return model.paint(map, styles[number], ids)
+
+    paint_maps.paint_all(files, instance_files, outputs, model.label_set, one, o.out)
 
 
 def require_sensible(o: Paint, files: Sequence[Path], instance_files: Sequence[Path]) -> None:
     """Raises `PinxitError` for options that do not go together."""
-    if instance_files and len(instance_files) != len(files):
-        got = pictures.counted(len(instance_files), "file")
-        raise expected("--instances", got, f"{len(files)}, one for each map", "add or remove some")
+    paint_maps.require_one_each("--instances", instance_files, files)
     if not o.style:
         raise expected("--style", "without a style", "seed:N, a picture or a .npy", "name one, or leave --style out")
     if o.variations < 1:
@@ -170,19 +154,3 @@ def style_of(text: str, model: Any, where: Path) -> np.ndarray:
             remedy = f"make it with --save-style and model '{where}'"
             raise expected(f"style z '{text}'", got, f"{model.network.z_dim} finite numbers", remedy)
     return model.style(style)
-
-
-def name_of(file: Path, number: int, styles: int) -> str:
-    return f"{file.stem}.png" if styles == 1 else f"{file.stem}_{number:03d}.png"
-
-
-def look_at(file: Path, instances: Path | None, model: Any) -> None:
-    """Raises `PinxitError` for a map that the model cannot paint, or an instance map of another size."""
-    from pinxit.data.images import read_instances, read_map, require_size
-
-    map = read_map(file, model.label_set)
-    if instances is not None:
-        require_size(instances, read_instances(instances).shape, file, map.shape)
-    if not model.network.unknown and (map == model.network.labels).any():
-        want = "labels only, as this model has no 'unknown'"
-        raise expected(f"label map '{file}'", "with 'unknown' pixels", want, "paint a label there")

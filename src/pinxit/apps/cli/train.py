@@ -162,7 +162,8 @@ def take_preset(arguments: list[str], names: Iterable[str]) -> tuple[str, list[s
 
 
 def preset_table(method: str, config: Any) -> str:
-    rows = "\n".join(f"  {name:11} {config.SUMMARIES[name]}" for name in config.PRESETS)
+    width = max(map(len, config.PRESETS))
+    rows = "\n".join(f"  {name:{width}}  {config.SUMMARIES[name]}" for name in config.PRESETS)
     return f"presets of {method} (--preset NAME):\n{rows}"
 
 

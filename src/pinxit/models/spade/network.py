@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinxit.models.spade.config import UPSAMPLINGS, Network, Training
-from pinxit.nn.norm import BatchNorm2d, SpectralConv2d
+from pinxit.nn.norm import BatchNorm2d, InstanceNorm2d, SpectralConv2d
+from pinxit.nn.semantics import boundary, one_hot
 
 
 def semantic_channels(c: Network) -> int:
@@ -22,19 +23,11 @@ def embed(labels: Tensor, instances: Tensor | None, c: Network) -> Tensor:
     Channels: one per known label, then 'unknown' if the model has it, then the instance boundary if it has that: 1 on
     both pixels of every pair of 4-neighbours whose instances differ.
     """
-    # scatter_ rather than F.one_hot, which makes an int64 tensor of the same size first.
-    one_hot = torch.zeros(labels.shape[0], c.labels + c.unknown, *labels.shape[1:], device=labels.device)
-    one_hot.scatter_(1, labels[:, None], 1.0)
+    hot = one_hot(labels, c.labels + c.unknown)
     if not c.instances:
-        return one_hot
+        return hot
     assert instances is not None
-    boundary = torch.zeros_like(instances, dtype=torch.bool)
-    vertical, horizontal = instances[:, 1:] != instances[:, :-1], instances[:, :, 1:] != instances[:, :, :-1]
-    boundary[:, 1:] |= vertical
-    boundary[:, :-1] |= vertical
-    boundary[:, :, 1:] |= horizontal
-    boundary[:, :, :-1] |= horizontal
-    return torch.cat([one_hot, boundary[:, None].float()], dim=1)
+    return torch.cat([hot, boundary(instances)], dim=1)
 
 
 class SPADE(nn.Module):
@@ -46,9 +39,9 @@ class SPADE(nn.Module):
     def __init__(self, channels: int, c: Network) -> None:
         super().__init__()
         self.norm = (
-            nn.InstanceNorm2d(channels)
+            InstanceNorm2d(channels)
             if c.norm == "instance"
-            else BatchNorm2d(channels, sync=c.norm == "sync_batch", batch_at_test=c.norm_at_test == "batch")
+            else BatchNorm2d(channels, sync=c.norm == "sync_batch", picture_at_test=c.norm_at_test == "batch")
         )
         pad = c.kernel // 2
         self.shared = nn.Conv2d(semantic_channels(c), c.hidden, c.kernel, padding=pad)
@@ -171,7 +164,7 @@ class NormedConv(nn.Module):
         self.conv = conv(inputs, outputs, kernel, stride=stride, padding=padding, bias=norm == "none")
         match norm:
             case "instance":
-                self.norm = nn.InstanceNorm2d(outputs)
+                self.norm = InstanceNorm2d(outputs)
             case "batch":
                 self.norm = BatchNorm2d(outputs, affine=True)
             case _:

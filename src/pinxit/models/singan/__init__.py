@@ -19,7 +19,10 @@ Departures, all on purpose:
   each network an iteration, the gradient penalty at every fourth, in bf16, and never wider than 64 channels. There
   batch norm's statistics are gathered anew from whole pictures when a scale is done.
 - Noise is drawn from the seed, the scale and the step; the order of draws within a step is the authors'.
-- The quantised retraining for paint-to-image is not there yet.
+- Retraining a scale for paintings (`--base`) reduces its input to colours of the photo; there k-means is of triples of
+  a tensor laid out channel by channel, which are no colours. A painting is shrunk and then takes the nearest colour at
+  each pixel; there it is clustered anew from the photo's centres, takes these, and is shrunk. The margin stays 0; there
+  it takes a colour too. And such a model reduces that input whatever it makes; there it makes nothing but paintings.
 - A start scale above 0 with another size begins from the reconstruction, stretched; there it fails.
 - Transparency shows white; there it is ignored. Loops in animations are ours.
 """

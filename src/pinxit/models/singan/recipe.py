@@ -130,6 +130,7 @@ class SinGANRecipe(Recipe):
         self.weight = training.reconstruction if training.reconstruction is not None else RECONSTRUCTION[network.task]
         self.bf16 = training.bf16
         self.ready = -1
+        self.pool: Tensor | None = None
 
     @property
     def scale(self) -> int:
@@ -304,6 +305,8 @@ class SinGANRecipe(Recipe):
         """
         if self.ready == self.scale:
             return
+        if self.settings.pool:
+            self.pool = self.pooled()
         self.ready, device = self.scale, self.photo.device
         self.real = self.pyramid.levels(self.photo)[self.scale]
         reconstruction = torch.zeros(1, 3, *self.pyramid.sizes[0], device=device)
@@ -313,12 +316,26 @@ class SinGANRecipe(Recipe):
         self.rec = self.padded(self.reduced(reconstruction))
         if self.scale > 0:
             self.amplitudes[self.scale] = self.settings.noise * F.mse_loss(self.real, reconstruction).sqrt()
-        self.pool = None
-        if self.settings.pool and self.scale > 0:
-            draws = Draws(self.seed * 1_000_003 + 999_983, device)
-            # A few at a time, for the memory's sake.
-            parts = [self.climb(draws, min(8, self.settings.pool - i)) for i in range(0, self.settings.pool, 8)]
-            self.pool = self.padded(torch.cat(parts))
+
+    @torch.no_grad()
+    def pooled(self) -> Tensor | None:
+        """Pictures of the coarser scales at the size of the one in training, with their margin; None at the coarsest.
+
+        Those of the scale before go on from where they are; a resumed run makes them all anew, by the same steps.
+        """
+        if self.scale == 0:
+            return None
+        m, first = self.network.margin, 0
+        pictures = torch.zeros(self.settings.pool, 3, *self.pyramid.sizes[0], device=self.photo.device)
+        if self.pool is not None and self.ready == self.scale - 1:
+            first, pictures = self.ready, self.pool[..., m:-m, m:-m]
+        for scale in range(first, self.scale):
+            draws = Draws((self.seed * 1_000_003 + scale) * 1_000_003 + 999_983, self.photo.device)
+            height, width = self.pyramid.sizes[scale + 1]
+            few = max(1, min(8, POOLED_AT_ONCE // (height * width)))
+            parts = [self.rise(scale, part, self.noise(draws, scale, n=len(part))) for part in pictures.split(few)]
+            pictures = torch.cat(parts)
+        return self.padded(self.reduced(pictures))
 
     @torch.no_grad()
     def gather(self, step: int) -> None:
@@ -403,6 +420,8 @@ class SinGANRecipe(Recipe):
         return ModelFile("singan", {**dataclasses.asdict(self.network), **pyramid}, tensors, None, self.card)
 
 
+POOLED_AT_ONCE = 1 << 18
+"""Pixels of the pictures for the pool that are painted together, for the memory's sake."""
 PROBE = 40
 """Side of the pictures that the speed is measured on."""
 BYTES_A_PIXEL = 300

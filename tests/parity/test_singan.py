@@ -100,8 +100,8 @@ class Recorded(Draws):
         assert noise.shape == shape
         return noise
 
-    def uniform(self) -> Tensor:
-        return next(self.mix).view(1, 1)
+    def uniform(self, *shape: int) -> Tensor:
+        return next(self.mix).view(shape)
 
 
 JOG = 1e-7
@@ -291,7 +291,7 @@ def test_animation(golden: Path, compare: Compare) -> None:
     for name in sorted(k.removesuffix("/frames_uint8") for k in io if k.endswith("/frames_uint8")):
         theirs = io[f"{name}/frames_uint8"]
         start, alpha, beta = map(float, re.findall(r"[\d.]+", name))
-        frames = model.walked(replayed(io, f"{name}/"), len(theirs), int(start), alpha, beta, open_walk)
+        frames = list(model.walked(replayed(io, f"{name}/"), len(theirs), int(start), alpha, beta, open_walk))
         ours = ((torch.stack(frames) + 1) / 2).clamp(0, 1).mul(255).to(torch.uint8).permute(0, 2, 3, 1)
         levels = (ours.int() - theirs.int()).abs()
         compare(f"{name}: largest error in levels", levels.max().item(), 6)

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from pinxit.errors import PinxitError
+from pinxit.modelfile import read
 from pinxit.nn.norm import BatchNorm2d
 from pinxit.training.distributed import mean_over_ranks, pick_device, processes
 
@@ -147,6 +150,33 @@ def test_two_processes_train_as_one(options: str, arguments: Callable[..., list[
         if gradients[0].abs().max() > 1e-5
     ]
     assert torch.cat(errors).mean() < 0.05  # of the four learning rates that a weight may move
+
+
+@pytest.mark.slow
+def test_two_processes_share_out_a_folder_of_photos(tmp_path: Path) -> None:
+    """SinGAN learns each photo alone, so that it does not matter how many processes there are, to the last bit."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    y, x = np.mgrid[:36, :48]
+    for i, name in enumerate(("apple.png", "bird.png", "cat.png")):
+        Image.fromarray(np.stack([x * (i + 2), y * 5, (x * y + 40 * i) % 256], -1).astype(np.uint8)).save(photos / name)
+    train = f"-m pinxit train singan --preset tiny --data {photos} --device cpu --no-tensorboard --seed 3 --out".split()
+    one, two = tmp_path / "one", tmp_path / "two"
+    check([sys.executable, *train, str(one)])
+    check([*TORCHRUN, *train, str(two)])
+    files = sorted(p.relative_to(one) for p in one.rglob("*"))
+    assert files == sorted(p.relative_to(two) for p in two.rglob("*"))
+    models = [read(one / name) for name in ("apple", "bird", "cat")]
+    for name, alone in zip(("apple", "bird", "cat"), models, strict=True):
+        shared = read(two / name)
+        assert shared.config == alone.config
+        assert shared.card == alone.card
+        assert tuple(shared.tensors["photo"].shape[2:]) == (30, 40)  # all scales are done, to the finest
+        assert records(one / name) == records(two / name)
+        assert shared.tensors.keys() == alone.tensors.keys()
+        for key, value in alone.tensors.items():
+            assert torch.equal(shared.tensors[key], value), f"{name}: {key}"
+    assert not torch.equal(models[0].tensors["photo"], models[1].tensors["photo"])
 
 
 def trained_by_adam(*runs: Path) -> Iterator[tuple[str, float, list[Tensor], list[Tensor]]]:

@@ -28,9 +28,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def log(folder: Path, *, quiet: bool = False, terminal: bool = False) -> tuple[Log, io.StringIO]:
+def log(folder: Path, *, quiet: bool = False, terminal: bool = False, width: int = 200) -> tuple[Log, io.StringIO]:
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, width=200)
+    console = Console(file=screen, force_terminal=terminal, width=width)
     return Log(folder, quiet=quiet, tensorboard=False, console=console), screen
 
 
@@ -72,6 +72,22 @@ def test_a_terminal_has_a_bar_with_rate_and_losses(tmp_path: Path) -> None:
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
     assert re.search(r"spade .* 4/4 .*(steps/s|s/step).*GAN 0\.250", plain)
     assert len(records(tmp_path)) == 4
+
+
+def test_a_narrow_terminal_cuts_off_the_losses_first(tmp_path: Path) -> None:
+    """A line a stage, of SinGAN's longest, with count, rate and time left whole."""
+    made, screen = log(tmp_path, terminal=True, width=80)
+    with made:
+        for number, name in enumerate(("scale8_187x140", "scale9_250x188")):
+            made.begin(name, 2000, 0, number)
+            for step in range(1001):
+                made.step(step)
+            made.losses(1000, {"D": -0.335, "G": 0.374, "reconstruction": 0.064})
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", plain)[-3:] if line.strip()]
+    assert len(lines) == 2
+    for line, name in zip(lines, ("scale8_187x140", "scale9_250x188"), strict=True):
+        assert re.fullmatch(rf"{name} \S+ 1000/2000 +[\d.]+ (steps/s|s/step) +\d:\d\d:\d\d D -0\.335.*…", line), line
 
 
 def test_the_rate_is_that_since_the_last_line_also_after_a_resume(tmp_path: Path, clock: Clock) -> None:

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from pinxit.modelfile import read
@@ -133,3 +135,86 @@ def test_killed_and_resumed_ends_bit_equal(launch: list[str], arguments: Callabl
     assert [r["step"] for r in losses(cut)] == list(range(1, STEPS + 1))
     assert losses(cut) == losses(whole)
     assert sorted(p.name for p in cut.rglob("*")) == sorted(p.name for p in whole.rglob("*"))
+
+
+SCALES, A_SCALE = 4, 10
+"""Of the preset `tiny` on this photo, and the steps of each."""
+WINDOWS = "--crop 20 --crops 3 --batch 2 --pool 3 --d-steps 1 --g-steps 1 --penalty-every 2"
+
+
+def reached(out: Path, step: int, wait: float = 0.0) -> Callable[[], bool]:
+    """`wait` seconds after the run that has just been started has logged `step`, or is beyond it."""
+    log = out / "log.jsonl"
+    found = log.stat().st_mtime_ns if log.is_file() else 0
+    begun: list[float] = []
+
+    def moment() -> bool:
+        if not begun and steps_done(out) >= step and log.stat().st_mtime_ns != found:
+            begun.append(time.monotonic())
+        return bool(begun) and time.monotonic() >= begun[0] + wait
+
+    return moment
+
+
+def half_written(out: Path, name: str) -> Callable[[], bool]:
+    """While a file is written; what an earlier kill has left does not count."""
+    left = set(out.glob(f".{name}.*.part"))
+    return lambda: bool(set(out.glob(f".{name}.*.part")) - left)
+
+
+def moments_of_singan(out: Path, dice: random.Random) -> dict[str, Callable[[], Callable[[], bool]]]:
+    """When to kill, in the order of the run: amid a scale, amid the growth of two others, amid writing, anywhere.
+
+    Growth: from a scale's last line in the log on come its state, the new networks, the photo at their scale, the pool.
+    """
+    at = dice.randrange(1, A_SCALE)
+    ends = sorted(dice.sample(range(1, SCALES), 2))
+    waits = [dice.uniform(0, 0.05) for _ in ends]
+    anywhere = dice.randrange(ends[-1] * A_SCALE + 1, SCALES * A_SCALE)
+    return {
+        f"step {at}": lambda: reached(out, at),
+        **{
+            f"{wait:.3f} s after scale {end - 1}": lambda end=end, wait=wait: reached(out, end * A_SCALE, wait)
+            for end, wait in zip(ends, waits, strict=True)
+        },
+        "a checkpoint half written": lambda: half_written(out, "state.pt"),
+        "a model half written": lambda: half_written(out, "model.safetensors"),
+        f"step {anywhere}": lambda: reached(out, anywhere),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["", WINDOWS], ids=["whole", "windows"])
+def test_singan_killed_at_any_scale_and_resumed_ends_bit_equal(options: str, tmp_path: Path) -> None:
+    seed = int(os.environ.get("KILL_SEED", random.randrange(2**32)))
+    print(f"KILL_SEED={seed} repeats the moments of this test")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    y, x = np.mgrid[:48, :64]
+    Image.fromarray(np.stack([x * 4, y * 5, (x * y) % 256], -1).astype(np.uint8)).save(tmp_path / "photo.png")
+    common = (
+        f"train singan --preset tiny --data {tmp_path / 'photo.png'} --steps {A_SCALE} --decay-from 8 --seed 5 "
+        f"--log-every 1 --checkpoint-every 3 --no-tensorboard {options} --out"
+    ).split()
+    assert start([*ONE, *common, str(whole)]).wait() == 0
+
+    def go_on() -> list[str]:
+        return [*ONE, *common, str(cut), *(["--resume"] if (cut / "state.pt").is_file() else [])]
+
+    killed = 0
+    for name, moment in moments_of_singan(cut, random.Random(seed)).items():
+        before = steps_done(cut)
+        how = kill_when(go_on(), moment())
+        killed += how == "killed"
+        print(f"{name}: {how} between steps {before} and {steps_done(cut)}")
+    assert killed >= 3
+    assert start(go_on()).wait() == 0
+
+    ends = [torch.load(out / "state.pt", weights_only=True) for out in (whole, cut)]
+    assert (ends[0]["stage"], ends[0]["step"]) == (SCALES - 1, A_SCALE)
+    assert_same(ends[0], ends[1])
+    assert_same(dict(read(whole).tensors), dict(read(cut).tensors))
+    assert losses(cut) == losses(whole)
+    assert len(losses(whole)) == SCALES * A_SCALE
+    assert sorted(p.name for p in cut.rglob("*")) == sorted(p.name for p in whole.rglob("*"))
+    for sheet in (whole / "samples").iterdir():
+        assert sheet.read_bytes() == (cut / "samples" / sheet.name).read_bytes()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from pinxit.modelfile import replacing
@@ -26,6 +27,13 @@ class _Rate(ProgressColumn):
         return Text("" if not speed else f"{speed:.2f} steps/s" if speed >= 1 else f"{1 / speed:.2f} s/step")
 
 
+class _Losses(ProgressColumn):
+    """Cut off on a narrow terminal, before rate and time left are."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["losses"], no_wrap=True, overflow="ellipsis")
+
+
 class Log:
     """The log of one run; on ranks other than the first it is silent (`quiet`)."""
 
@@ -34,12 +42,12 @@ class Log:
         self.quiet = quiet
         self.console = console or Console(stderr=True)
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            _Rate(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            _Losses(),
             console=self.console,
             disable=quiet or not self.console.is_terminal,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from PIL import Image
 
 import pinxit as package
 from pinxit.apps.cli.main import COMMANDS
+from pinxit.modelfile import read
 from pinxit.models.singan.config import PRESETS, Data
 from pinxit.models.singan.recipe import build
 
@@ -25,6 +27,7 @@ HEIGHT, WIDTH = 30, 40
 
 COMMANDS_OF_ONE_PHOTO = ("sample", "super-resolve", "animate", "harmonize", "edit", "reconstruct")
 BLEND = "model changed.png --mask mask.png --out out"
+RETRAIN = "train singan --preset tiny --scale-factor 0.85"
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,7 @@ def balloons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe.model_file().save(home / "model")
     small = Image.open(home / "photo.png").resize((WIDTH, HEIGHT))
     small.save(home / "small.png")
+    Image.open(home / "photo.png").rotate(180).save(home / "other.png")
     small.paste((255, 0, 0), (18, 12, 24, 18))
     small.save(home / "changed.png")
     mask = Image.new("L", (WIDTH, HEIGHT))
@@ -220,6 +224,37 @@ def test_paintings_at_several_scales(place: Path, done: Done) -> None:
         assert (np.asarray(package.load("model").paint(painting, 2)) == pixels(Path("sea.png"))).all()
 
 
+def test_a_scale_retrained_for_paintings(place: Path, pinxit: Pinxit, done: Done) -> None:
+    train = [*RETRAIN.split(), "--data", "photo.png", "--base", "model", "--base-scale", 2, "--out", "flat"]
+    model = package.load("model")
+    ran = pinxit(*train, "--palette", 3, "--steps", 2)
+    assert (ran.status, ran.out) == (0, f"2 steps done; the model, log.jsonl and samples are in {Path('flat')}\n"), ran
+    assert "this will take about" in ran.err
+    flat = package.load("flat")
+    assert (flat.palette_scale, flat.palette.shape, flat.sizes) == (2, (3, 3), model.sizes)
+    # A painting goes in there; all of its colours that are near one of the palette's are that one.
+    done("paint flat small.png")
+    done("paint flat small.png --start-scale 3 --out painted")
+    assert list(files_in(Path("painted"))) == ["small_scale2.png", "small_scale3.png"]
+    done("paint model small.png --start-scale 2 --out plain.png")
+    assert Path("plain.png").read_bytes() != files_in(Path("painted"))["small_scale2.png"]
+    colors = [tuple(color) for color in ((flat.palette + 1) * 127.5).round().int().tolist()]
+    for name, shift in (("drawn", 0), ("shifted", 3)):
+        drawn = Image.new("RGB", (WIDTH, HEIGHT), colors[0])
+        drawn.paste(tuple(min(level + shift, 255) for level in colors[1]), (10, 5, 30, 20))
+        drawn.save(f"{name}.png")
+        done(f"paint flat {name}.png --out {name}_painted.png")
+    near = np.abs(pixels(Path("drawn_painted.png")).astype(int) - pixels(Path("shifted_painted.png"))).max(-1) < 2
+    assert near.mean() > 0.9
+    for command in ("sample flat --n 1", "reconstruct flat", "animate flat --frames 2"):
+        done(command)
+    # A run of other options is another one.
+    ran = pinxit(*train, "--palette", 4, "--steps", 2, "--resume")
+    assert ran.status == 2
+    assert "data.palette is 4, expected 3 as the run 'flat' has it" in ran.err
+    assert pinxit(*train, "--palette", 3, "--steps", 2, "--resume").status == 0
+
+
 def test_odd_photos_work_and_are_remarked_on(place: Path, pinxit: Pinxit) -> None:
     """The mask too; each kind is told once, and last what is not of the photo's size."""
     with Image.open("photo.png") as photo:
@@ -297,6 +332,14 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
     "factor that is no number": ("super-resolve model --factor nan", ("--factor is nan, expected above 1",)),
     "one frame": ("animate model --frames 1", ("--frames is 1, expected 2 or more",)),
     "no frame": ("animate model --frames -3 --out a.mp4", ("--frames is -3, expected 2 or more",)),
+    "frames that fill the memory": (
+        "animate model --size 3000 3000",
+        ("--frames is 100 of 3000x3000 (height x width), expected at most 29 of this size; ask for fewer or smaller",),
+    ),
+    "frames of a loop that fill the memory": (
+        "animate model --size 3000 3000 --frames 29 --loop",
+        ("--frames is 29 of 3000x3000 (height x width), expected at most 7 of this size in a loop",),
+    ),
     "alpha above 1": ("animate model --alpha 2", ("--alpha is 2, expected 0..1",)),
     "beta below 0": ("animate model --beta -0.5", ("--beta is -0.5, expected 0..1",)),
     "no frame a second": ("animate model --fps 0", ("--fps is 0, expected 0.1..50 for .gif",)),
@@ -344,6 +387,33 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
         "edit model changed.png --mask dir/changed_scale2.png --out dir",
         ("--out 'dir' is where 'changed_scale2.png' would be painted over",),
     ),
+    **{
+        f"retraining with {what}": (f"{RETRAIN} {options} --out run", said)
+        for what, options, said in (
+            ("no scale", "--data photo.png --base model", ("--base-scale is missing, expected 1..5, the model's",)),
+            ("a scale beyond", "--data photo.png --base model --base-scale 6", ("--base-scale is 6, expected 1..5",)),
+            ("no base", "--data photo.png --palette 5", ("--palette is 5 without --base", "add --base MODEL")),
+            ("one colour", "--data photo.png --base model --base-scale 1 --palette 1", ("--palette is 1", "2..64")),
+            ("another method", "--data photo.png --base streets --base-scale 1", ("'streets' is of method spade",)),
+            (
+                "another photo",
+                "--data other.png --base model --base-scale 1",
+                ("--base 'model' is of another photo", "one of 'other.png'", "name the photo that it was trained on"),
+            ),
+            (
+                "another network",
+                "--width 8 --data photo.png --base model --base-scale 1",
+                ("--width is 8, expected 4, as --base 'model' has it", "give --width 4"),
+            ),
+        )
+    },
+    **{
+        f"retraining in the place of the base: {base}": (
+            f"{RETRAIN} --data photo.png --base {base} --base-scale 1 --out ./model",
+            (f"--out is the folder of --base '{base}'", "as --base is kept", "name a new one"),
+        )
+        for base in ("model", "model/model.safetensors")
+    },
 }
 
 
@@ -370,10 +440,50 @@ def test_a_model_of_one_scale_takes_no_picture(place: Path, pinxit: Pinxit) -> N
     stage.step(next(stage.batches(0)), 0)
     recipe.model_file().save(Path("young"))
     assert pinxit("sample", "young", "--n", 1).status == 0
-    for command in ("paint young small.png", "edit young changed.png --mask mask.png"):
+    blend = "young changed.png --mask mask.png"
+    for command in ("paint young small.png", f"edit {blend}", f"harmonize {blend}", f"edit {blend} --start-scale 1"):
         ran = pinxit(*command.split())
         assert ran.status == 2
         assert "the model is of one scale, expected two or more; let its training go on" in ran.err
+
+
+def test_a_training_by_default_shows_pictures_of_each_scale(place: Path, pinxit: Pinxit) -> None:
+    """Five steps a scale, and --sample-every at its 500: a sheet at the end of each."""
+    command = "train singan --preset tiny --data photo.png --out run --no-tensorboard"
+    assert pinxit(*command.split()).status == 0
+    sizes = read(Path("run")).config["sizes"]
+    names = [f"scale{scale}_{width}x{height}_000005.png" for scale, (height, width) in enumerate(sizes)]
+    assert len(names) >= 4
+    assert list(files_in(Path("run/samples"))) == names
+    for name, (height, width) in zip(names, sizes, strict=True):
+        # Of the photo, its reconstruction and three samples.
+        assert pixels(Path("run/samples") / name).shape == (height, 5 * width + 4 * 4, 3)
+
+
+def test_a_run_goes_on_only_with_what_it_was_begun_with(place: Path, pinxit: Pinxit) -> None:
+    shutil.copy("photo.png", "twin.png")
+    command = "train singan --preset tiny --data photo.png --out run --no-tensorboard"
+    assert pinxit(*command.split()).status == 0
+    assert pinxit(*command.split(), "--resume").status == 0
+    before = files_in(Path("run"))
+
+    def refused(options: str, name: str) -> None:
+        ran = pinxit(*command.split(), "--resume", *options.split())
+        assert ran.status == 2
+        line = rf"pinxit: {re.escape(name)}, expected [^\n]+ as the run 'run' has it; resume with that, or begin [^\n]+"
+        assert re.fullmatch(line, ran.err.splitlines()[-1]), ran.err
+        assert files_in(Path("run")) == before
+
+    refused("--seed 1", "seed is 1")
+    refused("--steps 6", "training.steps is 6")
+    refused("--task animation", "network.task is 'animation'")
+    refused("--crop 20", "training.crop is 20")
+    refused("--data twin.png", "data.data is 'twin.png'")
+    photo = pixels(Path("twin.png"))
+    for other in (255 - photo, photo[:, 24:]):  # the second makes fewer scales than the run has
+        Image.fromarray(other).save("photo.png")
+        digest = hashlib.sha256(Path("photo.png").read_bytes()).hexdigest()[:16]
+        refused("", f"SHA-256 of the photo is '{digest}'")
 
 
 OPTIONS = {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pinxit.models.singan.generate import Model
 
 
+Out = Annotated[Path, tyro.conf.arg(help="Folder for the pictures, named PICTURE_scaleN.png; or a file for one.")]
 StartScale = Annotated[
     int | None,
     tyro.conf.arg(
@@ -38,8 +39,7 @@ class Blend:
     """The photo that the model was trained on, with the change made roughly."""
     mask: Path
     """Picture of the same size, white where the change is and black elsewhere, where the photo is kept."""
-    out: Path
-    """Folder for the pictures, named PICTURE_scaleN.png; or a file for one."""
+    out: Out
     start_scale: StartScale = None
     seed: singan.Seed = 0
     device: singan.Device = "auto"

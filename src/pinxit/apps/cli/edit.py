@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 class Edit(blend.Blend):
     """The photo with parts of it moved or copied, made seamless."""
 
-    out: Path = Path("edited")
-    """Folder for the pictures, named PICTURE_scaleN.png; or a file for one."""
+    out: blend.Out = Path("edited")
 
 
 def main(arguments: list[str]) -> None:

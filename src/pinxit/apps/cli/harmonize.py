@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 class Harmonize(blend.Blend):
     """What was pasted into the photo, made to look as if it belonged there."""
 
-    out: Path = Path("harmonized")
-    """Folder for the pictures, named PICTURE_scaleN.png; or a file for one."""
+    out: blend.Out = Path("harmonized")
 
 
 def main(arguments: list[str]) -> None:

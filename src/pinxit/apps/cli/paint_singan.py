@@ -19,7 +19,7 @@ StartScale = Annotated[
     tyro.conf.arg(
         help="Scale at which the painting is put in, 1 or more: the lower, the more freely it is repainted; the "
         "authors take 1 or 2. Which is best depends on the painting; so by default one is written for each from 1 to "
-        "the middle one, to choose from.",
+        "the middle one, to choose from. A model with a scale retrained for paintings takes that one by default.",
         help_behavior_hint="(default: the coarser half)",
     ),
 ]
@@ -49,7 +49,8 @@ def paint(o: Paint, model: Model) -> str:
 
     singan.require_seed(o.seed)
     files = pictures.listed(o.paintings, "painting")
-    jobs = [(file, scale) for file in files for scale in singan.scales_from(o.start_scale, model, model.finest // 2)]
+    start = model.palette_scale if o.start_scale is None else o.start_scale
+    jobs = [(file, scale) for file in files for scale in singan.scales_from(start, model, model.finest // 2)]
     outputs = singan.outputs_in(o.out, [f"{file.stem}_scale{scale}" for file, scale in jobs])
     written = zip((file for file, _ in jobs), outputs, strict=True)
     pictures.require_free(o.out, files, written, "painting")

@@ -77,8 +77,6 @@ def require_seed(seed: int) -> None:
 
 def scales_from(start_scale: int | None, model: Model, last: int) -> Sequence[int]:
     """The scale that is named; or, where none is, those from 1 to `last` (1 at least), for the eye to choose from."""
-    if model.finest < 1:
-        raise expected("the model", "of one scale", "two or more", "let its training go on")
     return range(1, max(1, last) + 1) if start_scale is None else [start_scale]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import os
 from collections.abc import Iterable
@@ -75,6 +76,9 @@ def train(method: str, run: Run, options: Any, config: Any, *, alone: bool = Fal
     from pinxit.training.distributed import pick_device, processes, quick_at_bf16
     from pinxit.training.loop import train as loop
 
+    base = getattr(options.data, "base", None)
+    if base is not None and run.out.resolve() in (base.resolve(), base.resolve().parent):
+        raise expected("--out", f"the folder of --base '{base}'", "another, as --base is kept", "name a new one")
     device = pick_device(run.device)
     require_startable(run.out, run.resume)  # before the data is looked through, which may take minutes
     console = Console(stderr=True)
@@ -82,12 +86,16 @@ def train(method: str, run: Run, options: Any, config: Any, *, alone: bool = Fal
         build = importlib.import_module(f"{METHODS[method]}.recipe").build
         with console.status("looking through the data") if console.is_terminal and rank() == 0 else nullcontext():
             recipe = build(options, seed=run.seed, workers=run.workers)
-        if getattr(config, "ONE_EACH", False) and rank() == 0:
-            for remark in remarks(options.data.data):
-                note(remark)
+        identity = {"method": method, "seed": run.seed, **plain(options)}
+        if getattr(config, "ONE_EACH", False):
+            # Another photo of the same name must not be taken for the one that was begun with.
+            identity["SHA-256 of the photo"] = hashlib.sha256(options.data.data.read_bytes()).hexdigest()[:16]
+            if rank() == 0:
+                for remark in remarks(options.data.data):
+                    note(remark)
         if run.precision == "auto":
             run = dataclasses.replace(run, precision="bf16" if recipe.bf16 and quick_at_bf16(device) else "fp32")
-        identity = {"method": method, "seed": run.seed, "precision": run.precision, **plain(options)}
+        identity["precision"] = run.precision
         for part, names in config.MAY_CHANGE.items():
             identity[part] = {k: v for k, v in identity[part].items() if k not in names}
         if rank() == 0:

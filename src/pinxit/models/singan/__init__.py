@@ -15,11 +15,15 @@ What the authors' code does and the paper does not say, kept by the preset `pape
 - Previews run the generator in train mode, which moves the statistics of its batch norm.
 
 Departures, all on purpose:
-- `fast` and `draft` train on windows at the fine scales, from a pool of inputs that is painted once, with one update of
-  each network an iteration, the gradient penalty at every fourth, in bf16, and never wider than 64 channels. There
-  batch norm's statistics are gathered anew from whole pictures when a scale is done.
+- `fast` and `draft` train with one update of each network an iteration, the gradient penalty at every fourth, in bf16,
+  and never wider than 64 channels; on windows at the fine scales, one in each part of the picture, and longer at the
+  coarse ones; their inputs come from a pool of pictures that climbs with the scales. There batch norm in the generator
+  keeps the statistics of whole pictures once the learning rate has decayed (docs/decisions/0010).
 - Noise is drawn from the seed, the scale and the step; the order of draws within a step is the authors'.
-- The quantised retraining for paint-to-image is not there yet.
+- Retraining a scale for paintings (`--base`) reduces its input to colours of the photo; there k-means is of triples of
+  a tensor laid out channel by channel, which are no colours. A painting is shrunk and then takes the nearest colour at
+  each pixel; there it is clustered anew from the photo's centres, takes these, and is shrunk. The margin stays 0; there
+  it takes a colour too. And such a model reduces that input whatever it makes; there it makes nothing but paintings.
 - A start scale above 0 with another size begins from the reconstruction, stretched; there it fails.
 - Transparency shows white; there it is ignored. Loops in animations are ours.
 """

@@ -12,6 +12,7 @@ Task = Literal["synthesis", "animation", "super_resolution"]
 
 MIN_SIZES: dict[Task, int] = {"synthesis": 25, "animation": 20, "super_resolution": 18}
 RECONSTRUCTION: dict[Task, float] = {"synthesis": 10.0, "animation": 10.0, "super_resolution": 100.0}
+PALETTE, MOST_COLORS = 5, 64
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,11 @@ class Training:
 
     steps: int = 2000
     """Iterations a scale, each of `d_steps` discriminator and `g_steps` generator updates."""
+    coarse_steps: int = 0
+    """Most iterations at a coarse scale: one of fewer pixels than the windows gets as many more iterations as it
+    is cheaper, up to this; 0: `steps` at every scale."""
     decay_from: int = 1600
-    """Iteration of each scale from which the learning rates are a tenth."""
+    """Iteration of a scale of `steps` from which the learning rates are a tenth; of the same part of a longer one."""
     lr: float = 5e-4
     """Learning rate of Adam, for both networks."""
     betas: tuple[float, float] = (0.5, 0.999)
@@ -103,12 +107,13 @@ class Training:
     """Amplitude of the noise at each scale but the coarsest, in units of the root mean squared error that the coarser
     scales' reconstruction leaves there."""
     crop: int = 0
-    """Side in pixels of the windows that are trained on at scales larger than it; 0: the whole picture always."""
+    """Side in pixels of the windows that are trained on at scales of more pixels than these have together; 0: the whole
+    picture always. With windows, batch norm in the generator takes its statistics from whole pictures once the learning
+    rate has decayed, and keeps them."""
     crops: int = 1
-    """Windows an iteration; at scales no larger than one, as many pictures as have about their pixels (at most
-    `batch`)."""
+    """Windows an iteration."""
     batch: int = 1
-    """Most pictures an iteration at the coarse scales, with noise of their own."""
+    """Pictures an iteration at scales that are trained on whole, each with noise of its own."""
     pool: int = 0
     """Pictures that the frozen coarser scales paint once, to draw each iteration's input from; 0: painted anew for
     every discriminator update."""
@@ -118,12 +123,21 @@ class Training:
     def __post_init__(self) -> None:
         for name in ("steps", "d_steps", "g_steps", "penalty_every", "crops", "batch"):
             at_least(name, getattr(self, name), 1)
-        for name in ("decay_from", "lr", "penalty", "noise", "crop", "pool"):
+        for name in ("coarse_steps", "decay_from", "lr", "penalty", "noise", "crop", "pool"):
             at_least(name, getattr(self, name), 0)
         if self.reconstruction is not None:
             at_least("reconstruction", self.reconstruction, 0)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise expected("--betas", " ".join(map(str, self.betas)), "two numbers from 0 to below 1", "correct it")
+
+    def in_windows(self, height: int, width: int) -> bool:
+        """Whether a scale of this size is trained on in windows."""
+        return 0 < self.crops * self.crop**2 < height * width
+
+    def steps_at(self, height: int, width: int) -> int:
+        """Iterations at a scale of this size."""
+        cheaper = self.crops * self.crop**2 / (height * width)
+        return max(self.steps, min(self.coarse_steps, int(self.steps * cheaper)))
 
 
 def at_least(name: str, value: float, lowest: float) -> None:
@@ -138,6 +152,21 @@ class Data:
 
     data: Path | None = None
     """The photo; or a folder of photos, of each of which a model is made, in a folder of its own under --out."""
+    base: Path | None = None
+    """A trained model of the photo, of which one scale is learnt anew, for paintings (sec. 4.2): its input is then
+    reduced to a few colours, as paintings have. All else is kept. Without it a model is trained from nothing."""
+    base_scale: int | None = None
+    """With --base: the scale that is learnt anew, 1 or more; `pinxit paint` puts paintings in there."""
+    palette: int | None = None
+    """With --base: how many colours, 2..64; by default 5."""
+
+    def __post_init__(self) -> None:
+        for name in ("base_scale", "palette"):
+            value = getattr(self, name)
+            if value is not None and self.base is None:
+                raise expected(f"--{name.replace('_', '-')}", f"{value} without --base", "a model", "add --base MODEL")
+        if self.palette is not None and not 2 <= self.palette <= MOST_COLORS:
+            raise expected("--palette", self.palette, f"2..{MOST_COLORS} colours", "choose another")
 
 
 @dataclass(frozen=True)
@@ -179,7 +208,6 @@ CHEAPER: dict[str, Any] = {
     "penalty_every": 4,
     "crop": 48,
     "crops": 4,
-    "batch": 4,
     "pool": 32,
     "bf16": True,
 }
@@ -188,7 +216,11 @@ PRESETS: dict[str, Options] = {
     "tiny": Options(
         network=Network(max_size=40, min_size=16, width=4, min_width=4), training=Training(steps=5, decay_from=4)
     ),
-    "draft": Options(network=Network(max_width=64), training=Training(steps=150, decay_from=120, **CHEAPER)),
-    "fast": Options(network=Network(max_width=64), training=Training(steps=600, decay_from=480, **CHEAPER)),
+    "draft": Options(
+        network=Network(max_width=64), training=Training(steps=150, coarse_steps=600, decay_from=105, **CHEAPER)
+    ),
+    "fast": Options(
+        network=Network(max_width=64), training=Training(steps=600, coarse_steps=2400, decay_from=420, **CHEAPER)
+    ),
     "paper": Options(),
 }

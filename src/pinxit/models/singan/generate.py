@@ -20,7 +20,8 @@ from pinxit.errors import expected
 from pinxit.modelfile import ModelFile
 from pinxit.models.singan.config import Network
 from pinxit.models.singan.network import Generator
-from pinxit.models.singan.pyramid import Pyramid, enlarge, enlarging_steps, resize
+from pinxit.models.singan.palette import reduced
+from pinxit.models.singan.pyramid import Pyramid, cut, enlarge, enlarging_steps, resize
 
 Noise = Callable[..., Tensor]
 """`noise(channels, height, width)` -> standard normal [1, channels, height, width]; each call draws anew."""
@@ -28,6 +29,14 @@ Noise = Callable[..., Tensor]
 LEAST_SIDE, MOST_PIXELS, MOST_ENLARGED = 8, 1 << 26, 16
 STRIP = 1 << 19
 """Pixels that a network paints at once; a larger picture is painted in strips."""
+
+MOST_SEED = (1 << 64) - 1
+"""What a generator of noise takes."""
+
+MOST_MEMORY = 2 << 30
+"""Bytes that the frames of an animation may take while they are made and written."""
+BYTES_OF_A_WALK, BYTES_OF_A_LOOP = 8, 32
+"""What a pixel of a frame takes of that; the noise of a loop is held whole, and turned to frequencies and back."""
 
 FEATHER = 5.0
 """Standard deviation in pixels of the blur at the border of a mask."""
@@ -40,6 +49,7 @@ class Model:
 
     `sizes`: (height, width) of each scale, coarse to fine; `photo` [1, 3, H, W]: what edits are pasted into, of the
     finest size; `real`: the same as the finest scale learnt it, a level darker in the shadows (see `pyramid.resize`).
+    `palette_scale`: the scale that was retrained for paintings, if any; its input is reduced to `palette` [K, 3].
     """
 
     def __init__(self, file: ModelFile, device: torch.device | str = "cpu") -> None:
@@ -57,6 +67,12 @@ class Model:
         if len(self.amplitudes) != len(self.sizes):
             got = f"of {len(self.amplitudes)} amplitudes"
             raise expected("the model", got, f"{len(self.sizes)}, one a scale", "train or import it again")
+        self.palette_scale: int | None = file.config.get("palette_scale")
+        if self.palette_scale is not None:
+            palette = file.tensors.get("palette")
+            if palette is None or palette.ndim != 2 or palette.shape[1] != 3:
+                raise expected("the model", "without its palette [K, 3]", "whole", "train it again")
+            self.palette = palette.to(self.device)
 
     @property
     def finest(self) -> int:
@@ -70,11 +86,13 @@ class Model:
         `start_scale`: what is coarser stays as in the photo: 0 varies its layout, 1 and more only details.
         `size`: (height, width) of the pictures, the photo's by default; any aspect.
 
-        Raises `PinxitError` for a scale the model has not, or a size too small for it.
+        Raises `PinxitError` for a scale the model has not, a size too small for it, or a seed beyond 64 bits.
         """
         self.require_scale(start_scale, 0)
         height, width = self.sizes[-1] if size is None else size
         self.require_size(height, width)
+        if n > 1:
+            self.noise(seed + n - 1)  # that there is one for the last too, before the first is painted
         stretch = (height / self.sizes[-1][0], width / self.sizes[-1][1])
         # One after the other: picture i is then the same however many are asked for.
         return [_picture(self.vary(self.noise(seed + i), 1, start_scale, stretch), (height, width)) for i in range(n)]
@@ -109,7 +127,7 @@ class Model:
         `alpha`: 0..1, how strongly it is drawn back to the photo. `beta`: 0..1, how smooth it is. `start_scale`: what
         is coarser stands still. `loop`: the last frame leads to the first.
 
-        Raises `PinxitError` for a scale the model has not.
+        Raises `PinxitError` for a scale the model has not, or frames that do not fit in `MOST_MEMORY`.
         """
         self.require_scale(start_scale, 0)
         for name, value in (("alpha", alpha), ("beta", beta)):
@@ -119,6 +137,11 @@ class Model:
             raise expected("frames", frames, "2 or more", "ask for more")
         height, width = self.sizes[-1] if size is None else size
         self.require_size(height, width)
+        most = MOST_MEMORY // ((BYTES_OF_A_LOOP if loop else BYTES_OF_A_WALK) * height * width)
+        if frames > most:
+            got, want = f"{frames} of {height}x{width} (height x width)", f"at most {most} of this size"
+            remedy = "ask for fewer or smaller ones"
+            raise expected("frames", got, f"{want} in a loop" if loop else want, remedy)
         stretch = (height / self.sizes[-1][0], width / self.sizes[-1][1])
         walk = closed_walk if loop else open_walk
         pictures = self.walked(self.noise(seed), frames, start_scale, alpha, beta, walk, stretch)
@@ -148,6 +171,8 @@ class Model:
         return _picture((1 - soft) * self.photo + soft * self.injected(self.noise(seed), fitted, start_scale))
 
     def require_scale(self, scale: int, lowest: int) -> None:
+        if self.finest < lowest:  # a training that was cut short at once
+            raise expected("the model", "of one scale", "two or more", "let its training go on")
         if not lowest <= scale <= self.finest:
             raise expected("start scale", scale, f"{lowest}..{self.finest}, the model's", "choose one of these")
 
@@ -157,6 +182,8 @@ class Model:
             raise expected("size", got, f"{LEAST_SIDE} px to {MOST_PIXELS:,} pixels in all", "choose another")
 
     def noise(self, seed: int) -> Noise:
+        if not 0 <= seed <= MOST_SEED:
+            raise expected("seed", seed, f"0..{MOST_SEED}", "choose another")
         generator = torch.Generator().manual_seed(seed)
         return lambda *shape: torch.randn(1, *shape, generator=generator).to(self.device)
 
@@ -199,9 +226,13 @@ class Model:
     def injected(self, noise: Noise, picture: Tensor, start_scale: int) -> Tensor:
         """`picture` [1, 3, H, W], of the photo's size, as if the coarser scales had painted it; from there on up."""
         scale, f = start_scale, self.pyramid.factor
-        small = _cropped(resize(picture, math.pow(f, self.finest - scale + 1)), self.sizes[scale - 1])
-        picture = enlarge(small, self.pyramid, self.sizes[scale])
-        previous = self.padded(picture)
+        if scale == self.palette_scale:
+            # Reduced to flat colours, it needs no blur to look like what the coarser scales paint.
+            picture = _cropped(resize(picture, math.pow(f, self.finest - scale)), self.sizes[scale])
+        else:
+            small = _cropped(resize(picture, math.pow(f, self.finest - scale + 1)), self.sizes[scale - 1])
+            picture = enlarge(small, self.pyramid, self.sizes[scale])
+        previous = self.padded(self.reduced(picture, scale))
         while True:
             picture = self.painted(scale, self.draw(noise, scale, self.sizes[scale]), previous)
             if scale == self.finest:
@@ -218,8 +249,12 @@ class Model:
         beta: float,
         walk: Callable[..., Iterator[Tensor]],
         stretch: tuple[float, float] = (1.0, 1.0),
-    ) -> list[Tensor]:
-        """`frames` pictures [3, H, W]: a walk through noise at every scale from `start_scale` on."""
+    ) -> Iterator[Tensor]:
+        """`frames` pictures [3, H, W]: a walk through noise at every scale from `start_scale` on.
+
+        A scale paints all its frames before the next begins, in the authors' order of draws. Between the scales they
+        are kept in 8 bits, to which `resize` would cut them, and the finest are handed out one by one.
+        """
         pictures: list[Tensor] = []
         for scale in range(len(self.sizes)):
             size = _times(self.sizes[scale], stretch)
@@ -231,9 +266,12 @@ class Model:
                 if self.network.task != "animation":
                     z = z * self.padded(torch.ones(1, 1, *size, device=self.device))
                 z = centre if scale < start_scale else z
-                painted.append(self.painted(scale, z, self.lifted(below, scale, size, 1, stretch))[0])
+                picture = self.painted(scale, z, self.lifted(below, scale, size, 1, stretch))[0]
+                if scale == self.finest:
+                    yield picture
+                else:
+                    painted.append(cut(picture))
             pictures = painted
-        return pictures
 
     def painted(self, scale: int, z: Tensor, previous: Tensor) -> Tensor:
         """What a scale makes of noise and of the picture below, both [N, 3, h + 2 margin, w + 2 margin].
@@ -260,13 +298,13 @@ class Model:
         n: int = 1,
         stretch: tuple[float, float] = (1.0, 1.0),
     ) -> Tensor:
-        """The picture of the scale below, brought to `size`, with a margin; black (0) where there is none below."""
+        """The picture of the scale below, brought to `size`, with a margin; grey (0) where there is none below."""
         if below is None:
             return self.padded(torch.zeros(n, 3, *size, device=self.device))
         m = self.network.margin
         whole = (size[0] + 2 * m, size[1] + 2 * m)
-        lifted = self.padded(_cropped(resize(below, 1 / self.pyramid.factor), _times(self.sizes[scale], stretch)))
-        lifted = _cropped(lifted, whole)
+        lifted = _cropped(resize(below, 1 / self.pyramid.factor), _times(self.sizes[scale], stretch))
+        lifted = _cropped(self.padded(self.reduced(lifted, scale)), whole)
         return lifted if lifted.shape[2:] == whole else _stretched(lifted, whole)
 
     def draw(self, noise: Noise, scale: int, size: tuple[int, int], *, whole: bool = False) -> Tensor:
@@ -291,6 +329,10 @@ class Model:
         inner = self.z(scale)[..., m:-m, m:-m]
         stretched = _stretched(inner, size)
         return self.padded(stretched * (inner.std() / stretched.std().clamp(min=1e-6)))
+
+    def reduced(self, picture: Tensor, scale: int) -> Tensor:
+        """The input of a scale as it has learnt it: in the palette's colours where it was retrained for paintings."""
+        return reduced(picture, self.palette) if scale == self.palette_scale else picture
 
     def padded(self, x: Tensor) -> Tensor:
         return F.pad(x, (self.network.margin,) * 4)
@@ -323,9 +365,9 @@ def closed_walk(draw: Callable[[], Tensor], centre: Tensor, frames: int, alpha: 
     turn = torch.exp(-2j * math.pi * torch.arange(frames // 2 + 1, dtype=torch.float64) / frames)
     response = 1 - (1 - alpha) * (1 + beta) * turn + (1 - alpha) * beta * turn**2
     gain = torch.where(response.abs() > 1e-9, (1 - alpha) * (1 - beta) / response, 0).to(torch.complex64).to(u.device)
-    for channel in range(u.shape[1]):  # one at a time, for the memory's sake
-        frequencies = torch.fft.rfft(u[:, channel], dim=0) * gain[:, None, None]
-        u[:, channel] = torch.fft.irfft(frequencies, n=frames, dim=0)
+    for row in range(u.shape[2]):  # one at a time, for the memory's sake
+        frequencies = torch.fft.rfft(u[:, :, row], dim=0) * gain[:, None, None]
+        u[:, :, row] = torch.fft.irfft(frequencies, n=frames, dim=0)
     for offset in u:
         yield centre + offset[None]
 
@@ -336,7 +378,8 @@ def feathered(mask: Tensor, growth: int) -> Tensor:
 
     Raises `PinxitError` for a mask that is black all over.
     """
-    area = ((mask[:, :1] + 1) / 2).clamp(0, 1).mul(255).to(torch.uint8) > 0
+    # Rounded: 1 of 255 is 0.99 in floats.
+    area = ((mask[:, :1] + 1) / 2).mul(255).round() > 0
     if not area.any():
         raise expected(
             "mask", "black all over", "white where the picture is to be repainted", "check that it is the mask"
@@ -361,7 +404,7 @@ def load(file: ModelFile, device: torch.device | str = "cpu") -> Model:
 def network_of(file: ModelFile) -> Network:
     """The options in a model file. Raises `PinxitError` for one this version does not know."""
     known = {f.name for f in fields(Network)}
-    extra = sorted(set(file.config) - known - {"sizes", "factor"})
+    extra = sorted(set(file.config) - known - {"sizes", "factor", "palette_scale"})
     if extra:
         raise expected("the model's configuration", f"with {extra[0]!r}", "options of this version", "update Pinxit")
     return Network(**{k: v for k, v in file.config.items() if k in known})

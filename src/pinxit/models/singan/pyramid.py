@@ -89,9 +89,10 @@ def enlarging_steps(enlarge: float) -> tuple[float, int]:
 def resize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None = None) -> Tensor:
     """Bicubic, antialiased where it shrinks; [N, 3, H, W] in [-1, 1] -> the same at `scale`, or of `size`.
 
-    What goes in is cut to 8 bits, so that even a resize by 1 changes it; what comes out is not. No gradient passes.
+    What goes in is cut to 8 bits, so that even a resize by 1 changes it, if it is not already (uint8); what comes out
+    is not. No gradient passes.
     """
-    levels = (x.detach().float().add(1) / 2).clamp(0, 1).mul(255).to(torch.uint8).double()
+    levels = (x if x.dtype == torch.uint8 else cut(x)).double()
     if size is None:
         assert scale is not None
         ratios = (scale, scale)
@@ -104,6 +105,11 @@ def resize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None =
     if ratios[1] != 1:
         levels = levels @ _weights(x.shape[-1], size[1], ratios[1], antialias).to(x.device).T
     return ((levels / 255).float() - 0.5).mul(2).clamp(-1, 1)
+
+
+def cut(x: Tensor) -> Tensor:
+    """[-1, 1] -> 0..255, uint8; cut off, not rounded."""
+    return (x.detach().float().add(1) / 2).clamp(0, 1).mul(255).to(torch.uint8)
 
 
 def enlarge(x: Tensor, pyramid: Pyramid, size: tuple[int, int]) -> Tensor:

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from pinxit.data.images import read_photo, to_tensor
 from pinxit.errors import expected
 from pinxit.modelfile import ModelFile
+from pinxit.models.singan.base import Base, base_of
 from pinxit.models.singan.config import PRESETS, RECONSTRUCTION, Network, Options, Training
 from pinxit.models.singan.network import Discriminator, Generator
+from pinxit.models.singan.palette import reduced
 from pinxit.models.singan.pyramid import Pyramid, enlarge, plan, resize
 from pinxit.recipe import Forecast, Recipe, Stage, frozen, set_rate, state_on_cpu, update, world_size
 
@@ -30,9 +32,16 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> SinGANRecipe:
         raise expected("--data", f"one photo for {world_size()} processes", "one process for each", "give a folder")
     photo = to_tensor(read_photo(data.data))[None]
     pyramid = plan(photo.shape[2], photo.shape[3], network)
-    torch.manual_seed(seed)
+    photo = resize(photo, pyramid.shrink)
     card = {"data": data.data.name, "source": "trained with pinxit train singan"}
-    return SinGANRecipe(network, options.training, pyramid, resize(photo, pyramid.shrink), seed=seed, card=card)
+    base = None
+    if data.base is not None:
+        base = base_of(data, network, pyramid, photo)
+        # The same scales; an import may come to them by other options, and their exact ratio is what it paints with.
+        network, pyramid = base.model.network, base.model.pyramid
+        card["source"] += f", scale {base.scale} for paintings; before: {base.model.card.get('source', 'unknown')}"
+    torch.manual_seed(seed)
+    return SinGANRecipe(network, options.training, pyramid, photo, seed=seed, card=card, base=base)
 
 
 class Dice(NamedTuple):
@@ -52,9 +61,9 @@ class Draws:
     def normal(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator).to(self.device)
 
-    def uniform(self) -> Tensor:
-        """[1, 1] in [0, 1)."""
-        return torch.rand(1, 1, generator=self.generator).to(self.device)
+    def uniform(self, *shape: int) -> Tensor:
+        """In [0, 1)."""
+        return torch.rand(shape, generator=self.generator).to(self.device)
 
     def below(self, end: int, count: int) -> list[int]:
         return torch.randint(end, (count,), generator=self.generator).tolist()
@@ -78,6 +87,11 @@ class View(NamedTuple):
         return torch.stack(cut)
 
 
+def place(share: float, end: int, beyond: int) -> int:
+    """0..end, at `share` (0..1) of the way from `beyond` before it to `beyond` behind it."""
+    return min(max(int(share * (end + 2 * beyond + 1)) - beyond, 0), end)
+
+
 class SinGANRecipe(Recipe):
     """A pyramid of GANs that grows by a scale each stage; what was learnt below stays as it is."""
 
@@ -90,8 +104,9 @@ class SinGANRecipe(Recipe):
         *,
         seed: int = 0,
         card: dict[str, str] | None = None,
+        base: Base | None = None,
     ) -> None:
-        """`photo` [1, 3, H, W], of the pyramid's finest size."""
+        """`photo` [1, 3, H, W], of the pyramid's finest size; `base`: a model, all of which is kept but one scale."""
         super().__init__()
         self.network, self.settings, self.pyramid, self.seed, self.card = network, training, pyramid, seed, card or {}
         self.photo: Tensor
@@ -101,11 +116,21 @@ class SinGANRecipe(Recipe):
         height, width = pyramid.sizes[0]
         self.register_buffer("z_opt", self.padded(torch.zeros(1, 3, height, width)))
         self.register_buffer("amplitudes", torch.ones(len(pyramid.sizes)))
-        self.Gs = nn.ModuleList()
+        self.Gs, self.finer = nn.ModuleList(), nn.ModuleList()
         self.D: Discriminator | None = None
+        self.palette: Tensor | None
+        self.register_buffer("palette", None if base is None else base.palette)
+        self.scales = range(len(pyramid.sizes))
+        if base is not None:
+            self.scales = range(base.scale, base.scale + 1)
+            self.Gs.extend(base.model.Gs[: base.scale])
+            self.finer.extend(base.model.Gs[base.scale + 1 :])
+            self.z_opt.copy_(base.model.z_opt)
+            self.amplitudes.copy_(torch.tensor(base.model.amplitudes))
         self.weight = training.reconstruction if training.reconstruction is not None else RECONSTRUCTION[network.task]
         self.bf16 = training.bf16
         self.ready = -1
+        self.pool: Tensor | None = None
 
     @property
     def scale(self) -> int:
@@ -119,15 +144,20 @@ class SinGANRecipe(Recipe):
         return network
 
     def stages(self) -> Iterator[Stage]:
-        for scale, (height, width) in enumerate(self.pyramid.sizes):
+        for scale in self.scales:
+            height, width = self.pyramid.sizes[scale]
             self.grow(scale)
-            yield Stage(f"scale{scale}_{width}x{height}", self.settings.steps, self.batches, self.step)
+            yield Stage(f"scale{scale}_{width}x{height}", self.steps, self.batches, self.step)
+
+    @property
+    def steps(self) -> int:
+        """Iterations of the scale in training."""
+        return self.settings.steps_at(*self.pyramid.sizes[self.scale])
 
     def grow(self, scale: int) -> None:
-        """Networks for the next scale: from the one below where the widths are equal, else new."""
+        """Networks for the next scale: from the one trained before where the widths are equal, else new."""
         G, D = Generator(self.network, scale), Discriminator(self.network, scale)
-        if scale > 0 and self.network.widths(scale) == self.network.widths(scale - 1):
-            assert self.D is not None
+        if self.D is not None and self.network.widths(scale) == self.network.widths(scale - 1):
             G.load_state_dict(self.G.state_dict())
             D.load_state_dict(self.D.state_dict())
         self.Gs.requires_grad_(False)
@@ -145,7 +175,7 @@ class SinGANRecipe(Recipe):
         return self
 
     def batches(self, start: int) -> Iterator[Dice]:
-        for i in range(start, self.settings.steps):
+        for i in range(start, self.steps):
             yield Dice(torch.tensor((self.seed * 1_000_003 + self.scale) * 1_000_003 + i))
 
     def draws(self, batch: Dice) -> Draws:
@@ -156,8 +186,12 @@ class SinGANRecipe(Recipe):
         t, D, draws = self.settings, self.D, self.draws(batch)
         assert D is not None
         self.prepare()
+        decay_from = t.decay_from * self.steps // t.steps
         for optimizer in self.optimizers.values():
-            set_rate(optimizer, t.lr * (1.0 if step < t.decay_from else 0.1))
+            set_rate(optimizer, t.lr * (1.0 if step < decay_from else 0.1))
+        settled_from = min(decay_from, self.steps - 1)
+        if t.crop and step >= settled_from:
+            self.settle(anew=step == settled_from)
         if self.scale == 0:
             # Here the photo is reconstructed from new noise each time, as in the authors' code; the last is kept.
             self.z_opt.copy_(self.noise(draws, 0))
@@ -171,7 +205,7 @@ class SinGANRecipe(Recipe):
                 fake = self.paint(noise, previous)
             d_loss = -D(real).mean() + D(fake.detach()).mean()
             if (step * t.d_steps + j) % t.penalty_every == 0:
-                penalty = gradient_penalty(D, real, fake.detach(), draws.uniform())
+                penalty = gradient_penalty(D, real, fake.detach(), draws.uniform(1, 1))
                 d_loss = d_loss + t.penalty * t.penalty_every * penalty
             update(self.optimizers["D"], d_loss)
 
@@ -218,12 +252,18 @@ class SinGANRecipe(Recipe):
         """Where this iteration looks."""
         t = self.settings
         height, width = self.pyramid.sizes[self.scale]
-        h, w = (min(side, t.crop or side) for side in (height, width))
-        if (h, w) == (height, width):
-            alike = t.crops * t.crop * t.crop // (h * w) if t.crop else t.batch
-            return View(h, w, ((0, 0),) * max(1, min(t.batch, alike)))
-        ys, xs = draws.below(height - h + 1, t.crops), draws.below(width - w + 1, t.crops)
-        return View(h, w, tuple(zip(ys, xs, strict=True)))
+        if not t.in_windows(height, width):
+            return View(height, width, ((0, 0),) * t.batch)
+        h, w = min(height, t.crop), min(width, t.crop)
+        # One in each part of the picture, so that together they are about as bright and as rough as the whole; and
+        # places beyond its edge are taken to the edge, where a window would else hardly ever come.
+        shorter = max(n for n in range(1, t.crops + 1) if t.crops % n == 0 and n * n <= t.crops)
+        rows, columns = (shorter, t.crops // shorter) if height < width else (t.crops // shorter, shorter)
+        corners = []
+        for i, (u, v) in enumerate(draws.uniform(t.crops, 2).tolist()):
+            y, x = (i // columns + u) / rows, (i % columns + v) / columns
+            corners.append((place(y, height - h, h // 4), place(x, width - w, w // 4)))
+        return View(h, w, tuple(corners))
 
     def previous(self, draws: Draws, view: View) -> Tensor:
         """What the coarser scales paint, enlarged, with a margin of 0 [N, 3, h + 2 margin, w + 2 margin]."""
@@ -242,7 +282,7 @@ class SinGANRecipe(Recipe):
         pictures = torch.zeros(n, 3, *self.pyramid.sizes[0], device=self.photo.device)
         for scale in range(self.scale):
             pictures = self.rise(scale, pictures, self.noise(draws, scale, n=n))
-        return pictures
+        return self.reduced(pictures)
 
     @torch.no_grad()
     def rise(self, scale: int, pictures: Tensor, noise: Tensor) -> Tensor:
@@ -250,6 +290,10 @@ class SinGANRecipe(Recipe):
         previous = self.padded(pictures)
         painted = self.Gs[scale](self.amplitudes[scale] * noise + previous, previous)
         return enlarge(painted, self.pyramid, self.pyramid.sizes[scale + 1])
+
+    def reduced(self, pictures: Tensor) -> Tensor:
+        """In a retraining for paintings: in the palette's colours, as paintings will be (sec. 4.2)."""
+        return pictures if self.palette is None else reduced(pictures, self.palette)
 
     def padded(self, pictures: Tensor) -> Tensor:
         return F.pad(pictures, (self.network.margin,) * 4)
@@ -261,47 +305,64 @@ class SinGANRecipe(Recipe):
         """
         if self.ready == self.scale:
             return
+        if self.settings.pool:
+            self.pool = self.pooled()
         self.ready, device = self.scale, self.photo.device
         self.real = self.pyramid.levels(self.photo)[self.scale]
         reconstruction = torch.zeros(1, 3, *self.pyramid.sizes[0], device=device)
         for scale in range(self.scale):
             z = self.z_opt if scale == 0 else torch.zeros(1, device=device)
             reconstruction = self.rise(scale, reconstruction, z)
-        self.rec = self.padded(reconstruction)
+        self.rec = self.padded(self.reduced(reconstruction))
         if self.scale > 0:
             self.amplitudes[self.scale] = self.settings.noise * F.mse_loss(self.real, reconstruction).sqrt()
-        self.pool = None
-        if self.settings.pool and self.scale > 0:
-            draws = Draws(self.seed * 1_000_003 + 999_983, device)
-            # A few at a time, for the memory's sake.
-            parts = [self.climb(draws, min(8, self.settings.pool - i)) for i in range(0, self.settings.pool, 8)]
-            self.pool = self.padded(torch.cat(parts))
+
+    @torch.no_grad()
+    def pooled(self) -> Tensor | None:
+        """Pictures of the coarser scales at the size of the one in training, with their margin; None at the coarsest.
+
+        Those of the scale before go on from where they are; a resumed run makes them all anew, by the same steps.
+        """
+        if self.scale == 0:
+            return None
+        m, first = self.network.margin, 0
+        pictures = torch.zeros(self.settings.pool, 3, *self.pyramid.sizes[0], device=self.photo.device)
+        if self.pool is not None and self.ready == self.scale - 1:
+            first, pictures = self.ready, self.pool[..., m:-m, m:-m]
+        for scale in range(first, self.scale):
+            draws = Draws((self.seed * 1_000_003 + scale) * 1_000_003 + 999_983, self.photo.device)
+            height, width = self.pyramid.sizes[scale + 1]
+            few = max(1, min(8, POOLED_AT_ONCE // (height * width)))
+            parts = [self.rise(scale, part, self.noise(draws, scale, n=len(part))) for part in pictures.split(few)]
+            pictures = torch.cat(parts)
+        return self.padded(self.reduced(pictures))
 
     @torch.no_grad()
     def gather(self, step: int) -> None:
-        """Bring the statistics that batch norm paints with up to date."""
-        t = self.settings
-        if not t.crop:
-            # The authors' previews run the generator in train mode, which moves its statistics; so it is part of the
-            # method.
-            if step % 500 == 0 or step + 1 == t.steps:
-                self.reconstruct(self.look(Draws(0)))
-        elif step + 1 == t.steps:
-            self.settle()
+        """The authors' previews run the generator in train mode, which moves what batch norm will paint with; so it is
+        part of the method."""
+        if not self.settings.crop and (step % 500 == 0 or step + 1 == self.steps):
+            self.reconstruct(self.look(Draws(0)))
 
-    def settle(self) -> None:
-        """Take the statistics of batch norm from whole pictures, since those of windows vary too much."""
+    @torch.no_grad()
+    def settle(self, anew: bool) -> None:
+        """Batch norm with fixed statistics, of whole pictures, in the generator: the rest of the training is then done
+        on what will be painted with. Statistics of windows vary too much, and those of samples and of the photo differ.
+        """
         norms = [m for m in self.G.modules() if isinstance(m, nn.BatchNorm2d)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # an average over all that follows
-        draws = Draws(self.seed * 1_000_003 + 999_979, self.photo.device)
-        height, width = self.pyramid.sizes[self.scale]
-        whole = View(height, width, ((0, 0),))
-        for _ in range(16):
-            self.paint(self.noise(draws, self.scale, whole), self.previous(draws, whole))
+        if anew:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # an average over all that follows
+            draws = Draws(self.seed * 1_000_003 + 999_979, self.photo.device)
+            height, width = self.pyramid.sizes[self.scale]
+            whole = View(height, width, ((0, 0),))
+            for _ in range(8):
+                self.paint(self.noise(draws, self.scale, whole), self.previous(draws, whole))
+                self.reconstruct(whole)
         for norm in norms:
             norm.momentum = 0.1
+            norm.eval()
 
     def forecast(self) -> Forecast:
         """From a few steps on small noise pictures, for each width of networks there is; larger ones in proportion."""
@@ -319,13 +380,14 @@ class SinGANRecipe(Recipe):
         """Seconds and bytes of a training on this photo, about."""
         seconds = memory = 0.0
         rates: dict[tuple[int, int], float] = {}
-        for scale, (height, width) in enumerate(self.pyramid.sizes):
-            h, w = (min(side, training.crop or side) for side in (height, width))
-            pixels = h * w * (training.crops if (h, w) != (height, width) else 1)
+        for scale in self.scales:
+            height, width = self.pyramid.sizes[scale]
+            windows = training.in_windows(height, width)
+            pixels = training.crops * training.crop**2 if windows else training.batch * height * width
             widths = network.widths(scale)
             if widths not in rates:
                 rates[widths] = time_of_a_step(network, training, widths, self.photo.device)
-            seconds += training.steps * rates[widths] * max(pixels / PROBE**2, 0.5)
+            seconds += training.steps_at(height, width) * rates[widths] * max(pixels / PROBE**2, 0.5)
             activations = BYTES_A_PIXEL * pixels * (64 + max(widths))
             memory = max(memory, activations + 12 * (training.pool + 8) * height * width)
         return seconds, memory
@@ -345,15 +407,21 @@ class SinGANRecipe(Recipe):
 
     def model_file(self) -> ModelFile:
         """The scales so far: a run that is not at its end paints smaller pictures."""
-        tensors = {f"G.{k}": v for k, v in state_on_cpu(self.Gs.state_dict()).items()}
-        real = self.pyramid.levels(self.photo)[self.scale]
-        photo = self.photo if self.scale == self.pyramid.finest else real
-        rest = {"z_opt": self.z_opt, "amplitudes": self.amplitudes[: len(self.Gs)], "real": real, "photo": photo}
+        Gs = nn.ModuleList([*self.Gs, *self.finer])
+        tensors = {f"G.{k}": v for k, v in state_on_cpu(Gs.state_dict()).items()}
+        real = self.pyramid.levels(self.photo)[len(Gs) - 1]
+        photo = self.photo if len(Gs) == len(self.pyramid.sizes) else real
+        rest = {"z_opt": self.z_opt, "amplitudes": self.amplitudes[: len(Gs)], "real": real, "photo": photo}
         tensors |= {name: value.clone() for name, value in state_on_cpu(rest).items()}
-        pyramid = {"sizes": self.pyramid.sizes[: len(self.Gs)], "factor": self.pyramid.factor}
+        pyramid = {"sizes": self.pyramid.sizes[: len(Gs)], "factor": self.pyramid.factor}
+        if self.palette is not None:
+            tensors |= state_on_cpu({"palette": self.palette})
+            pyramid["palette_scale"] = self.scale
         return ModelFile("singan", {**dataclasses.asdict(self.network), **pyramid}, tensors, None, self.card)
 
 
+POOLED_AT_ONCE = 1 << 18
+"""Pixels of the pictures for the pool that are painted together, for the memory's sake."""
 PROBE = 40
 """Side of the pictures that the speed is measured on."""
 BYTES_A_PIXEL = 300

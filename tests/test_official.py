@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pinxit.errors import PinxitError
-from pinxit.official import fill, read_options, read_state
+from pinxit.official import fill, read_options, read_state, released_files
 
 
 def network() -> nn.Sequential:
@@ -46,6 +46,22 @@ def test_statistics_of_old_instance_norms_are_passed_over() -> None:
     state = {**theirs(), "model.1.weight": torch.ones(2), "model.1.running_mean": torch.ones(2)}
     with pytest.raises(PinxitError, match=r"^the file is with model\.1\.running_mean, expected this; check that"):
         fill(net, state, names(net), "the file", "this")
+    # Nor are any where batch norms without weights are meant.
+    state = {**theirs(), "model.1.running_mean": torch.ones(2)}
+    with pytest.raises(PinxitError, match=r"with model\.1\.running_mean, expected this; mend it$"):
+        fill(net, state, names(net), "the file", "this", advice="mend it", old_norms=False)
+
+
+def test_a_release_is_a_folder_or_its_files(tmp_path: Path) -> None:
+    G, E = (tmp_path / f"30_net_{part}.pth" for part in "GE")
+    assert released_files([tmp_path], "30") == (G, None)  # what is missing is told when it is read
+    for path in (G, E):
+        path.touch()
+    assert released_files([tmp_path], "30") == released_files([E, G], "latest") == (G, E)
+    assert released_files([G], "latest") == (G, None)
+    for wrong, message in (([E], "generator's file is missing"), ([G, tmp_path / "x.pth"], "x.pth' is not there")):
+        with pytest.raises(PinxitError, match=message):
+            released_files(wrong, "30")
 
 
 @pytest.mark.parametrize(

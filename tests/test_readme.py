@@ -118,11 +118,14 @@ def help_of(*words: str) -> str:
 
 
 @cache
-def help_of_painting_photos() -> str:
-    """`pinxit paint` has other options where the model is SinGAN's."""
-    with tempfile.TemporaryDirectory() as folder:
-        ModelFile("singan", {}, {}).save(Path(folder))
-        return help_of("paint", folder)
+def help_of_painting_otherwise() -> str:
+    """`pinxit paint` has other options where the model is SinGAN's or pix2pixHD's."""
+    texts = []
+    for method in ("singan", "pix2pixhd"):
+        with tempfile.TemporaryDirectory() as folder:
+            ModelFile(method, {}, {}).save(Path(folder))
+            texts.append(help_of("paint", folder))
+    return "".join(texts)
 
 
 @pytest.mark.parametrize(("page", "command"), commands())
@@ -137,7 +140,7 @@ def test_every_command_in_the_docs_exists(page: str, command: str) -> None:
     preset = re.findall(r"(--preset) ([a-z]\S*)", command)[:1] if words[0] == "train" else []
     text = help_of(words[0], *inner, *(preset[0] if preset else ()))
     if words[0] == "paint":
-        text += help_of_painting_photos()
+        text += help_of_painting_otherwise()
     for option in OPTION.findall(command):
         assert known(option, text), f"{page}: {option} of `pinxit {command}`"
 
@@ -149,18 +152,23 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
     if page.name == "coming-from.md":
         text = "\n".join(line.split(" | ", 1)[1] for line in text.splitlines() if line.startswith("| "))
     spans = re.findall(r"(?<!`)`(--[^`\n]+)`", text)
-    trained = [help_of("train", "spade", "--preset", preset) for preset in ("cpu", "coco")]
-    trained.append(help_of("train", "singan", "--preset", "fast"))
-    others = [
-        help_of(*words.split())
-        for words in ("paint", "import spade", "import singan", "demo", "animate", "data check", "train pix2pix")
-    ]
-    everything = "".join([*trained, *others, help_of_painting_photos(), "--help --goldens"])
+    # Presets that have an option on, and such as have it off.
+    trained = {
+        "spade": ("cpu", "coco"),
+        "singan": ("fast",),
+        "pix2pix": ("cpu",),
+        "pix2pixhd": ("cpu", "label2city_1024"),
+        "cyclegan": ("cpu",),
+    }
+    shown = [f"train {method} --preset {preset}" for method, presets in trained.items() for preset in presets]
+    shown += ["paint", "translate", "demo", "animate", "data check", *(f"import {method}" for method in trained)]
+    everything = "".join([*(help_of(*words.split()) for words in shown), help_of_painting_otherwise()])
+    everything += "--help --goldens"
     for option in (option for span in spans for option in OPTION.findall(span)):
         assert known(option, everything), f"{page}: {option} is no option"
 
 
-OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
+OPTION = re.compile(r"(?<!\S)--[a-z][a-z0-9-]*")
 
 
 def known(option: str, text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,14 +85,16 @@ class replacing:
     """Write a file under a temporary name and rename it when it is whole and on disk.
 
     Whatever cuts the writing short, `target` is either the older file or the new one, entire. A refusal of the disk
-    (full, read-only) is raised as a `PinxitError`.
+    (full, read-only) is raised as a `PinxitError`. Folders that were made for it go again where it does not come.
     """
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self.temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        self.made: list[Path] = []
 
     def __enter__(self) -> Path:
+        self.made = [folder for folder in self.target.parents if not folder.exists()]
         self.target.parent.mkdir(parents=True, exist_ok=True)
         return self.temporary
 
@@ -105,6 +108,9 @@ class replacing:
             except OSError as refused:
                 error = refused
         self.temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # others may have begun to use them
+            for folder in self.made:
+                folder.rmdir()
         # torch.save raises an error of its own on top of the operating system's.
         # What others have already told stays as it is.
         refused = None if isinstance(error, PinxitError) else error

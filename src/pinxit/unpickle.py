@@ -62,16 +62,16 @@ class Inert:
         return f"<inert {self.class_name}>"
 
 
-def load(path: Path, classes: Iterable[str]) -> Any:
+def load(path: Path, classes: Iterable[str], kind: str = "checkpoint") -> Any:
     """What `torch.save` wrote, in its zip or its older form: tensors on the CPU, containers, numbers, `Inert` objects.
 
     `classes`: full names of the classes that may occur beside tensors, each read as an `Inert`. What stands where is
-    for the caller to check, type by type.
+    for the caller to check, type by type. `kind`: what messages call the file.
 
     Raises `PinxitError` where there is no such file, where it is damaged, or asks for any other class or function.
     """
     stubs = {name: _stub(name) for name in classes}
-    thing = f"checkpoint '{path}'"
+    thing = f"{kind} '{path}'"
     if not path.is_file():
         raise expected(thing, "not there", "a .pth file", "check the folder's name")
     try:
@@ -89,7 +89,8 @@ def load(path: Path, classes: Iterable[str]) -> Any:
     except _Refused as refused:
         name = re.sub(r"[^\w.]", "?", str(refused)[:100])
         advice = "nothing of it was run, do not trust it"
-        raise expected(thing, f"asking for {name}", "tensors and networks alone", advice) from None
+        want = "tensors and networks alone" if stubs else "tensors alone"
+        raise expected(thing, f"asking for {name}", want, advice) from None
     except Exception as error:  # a damaged file makes zipfile, pickletools and torch raise anything
         advice = "download it again"
         raise expected(thing, "damaged or nothing that torch.save wrote", "a whole .pth file", advice) from error

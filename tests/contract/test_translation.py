@@ -61,6 +61,7 @@ MODELS: dict[str, Callable] = {
     "CycleGAN": lambda: a_cyclegan(blocks=1),
     "CycleGAN, batch norm of training": lambda: a_cyclegan(blocks=1, norm="batch", test_norm="running"),
     "pix2pixHD": lambda: a_pix2pixhd(downsamplings=3),
+    "pix2pixHD, boundaries of instances": lambda: a_pix2pixhd(downsamplings=2, instances=True),
     "pix2pixHD, local": lambda: a_pix2pixhd(downsamplings=2, enhancers=1),
     "pix2pixHD, local twice, batch norm": lambda: a_pix2pixhd(downsamplings=1, enhancers=2, norm="batch"),
 }

@@ -104,10 +104,10 @@ def raster_info(path: str | Path) -> Info:
     return Info(width, height, channels, dtype) if turned else Info(height, width, channels, dtype)
 
 
-def write_raster(path: str | Path, array: np.ndarray) -> None:
+def write_raster(path: str | Path, array: np.ndarray, *, flat: bool = False) -> None:
     """Write [H, W, C] of uint8, uint16 or float32; the suffix says in which format.
 
-    All but .jpg, of quality 95, keep each value. An older file stays whole on failure.
+    All but .jpg, of quality 95, keep each value. An older file stays whole on failure. `flat`: see `write_regions`.
 
     Raises:
         PinxitError: the format has no such pictures, or the disk refuses.
@@ -115,7 +115,8 @@ def write_raster(path: str | Path, array: np.ndarray) -> None:
     if array.ndim != 3 or array.size == 0:
         raise expected(f"picture for '{path}'", f"of shape {array.shape}", "[H, W, C]", "give an array of pixels")
     height, width, channels = array.shape
-    with write_regions(path, height, width, channels, str(array.dtype)) as writer:  # pyright: ignore[reportArgumentType]
+    dtype: DType = str(array.dtype)  # pyright: ignore[reportAssignmentType]
+    with write_regions(path, height, width, channels, dtype, flat=flat) as writer:
         writer.write_rows(array)
 
 
@@ -226,10 +227,13 @@ def open_regions(path: str | Path) -> RegionReader:
     return reader
 
 
-def write_regions(path: str | Path, height: int, width: int, channels: int, dtype: DType) -> RegionWriter:
+def write_regions(
+    path: str | Path, height: int, width: int, channels: int, dtype: DType, *, flat: bool = False
+) -> RegionWriter:
     """A writer of rows: TIFF and .npy of any size go to the disk as they come; other formats are kept until the end.
 
-    TIFFs are neither compressed nor tiled, so that any program reads them, and are BigTIFF beyond 4 GB.
+    TIFFs are neither compressed nor tiled, so that any program reads them, and are BigTIFF beyond 4 GB. A .npy is
+    [H, W, C], or, where that is one channel and `flat`, [H, W].
 
     Raises:
         PinxitError: the format has no such pictures.
@@ -239,7 +243,7 @@ def write_regions(path: str | Path, height: int, width: int, channels: int, dtyp
     if dtype not in ("uint8", "uint16", "float32"):
         raise expected(f"picture for '{path}'", f"of number type {dtype}", "uint8, uint16 or float32", "convert it")
     if suffix in _BY_REGION:
-        return RegionWriter(path, height, width, channels, dtype)
+        return RegionWriter(path, height, width, channels, dtype, flat=flat)
     if suffix not in _WRITABLE:
         raise expected(f"suffix of '{path}'", repr(suffix), ", ".join((*_WRITABLE, ".tif", ".npy")), "name another")
     if channels not in _WRITABLE[suffix].get(dtype, ()):

@@ -46,6 +46,8 @@ class RegionReader:
 
     orientation: int = 1
     """How the picture is stored, as the tag Orientation of TIFF and EXIF tells it; 1 is upright."""
+    flat: bool = False
+    """Whether it is an array [H, W], without an axis for its one channel."""
 
     def __init__(self, path: str | Path, height: int, width: int, channels: int, dtype: np.dtype) -> None:
         self.path, self.name = path, f"picture '{path}'"
@@ -87,6 +89,7 @@ class NpyReader(RegionReader):
         self.file = Path(path).open("rb")  # noqa: SIM115 - the reader's own
         try:
             self.shape, self.columns_first, self.stored = _npy_header(self.file)
+            self.flat = len(self.shape) == 2
             if len(self.shape) not in (2, 3):
                 raise expected(name, f"of shape {list(self.shape)}", "[H, W] or [H, W, C]", "save it in this form")
             height, width, channels = (*self.shape, 1)[:3]
@@ -217,10 +220,12 @@ class RegionWriter:
     """A picture that is written row by row, from top to bottom. Use it in a `with` block: at its end the file is there.
 
     Until then it has a temporary name, so that an older file of its name stays whole where the writing is cut short.
+    `flat`: a .npy of one channel is to be [H, W].
     """
 
-    def __init__(self, path: Path, height: int, width: int, channels: int, dtype: DType) -> None:
+    def __init__(self, path: Path, height: int, width: int, channels: int, dtype: DType, *, flat: bool = False) -> None:
         self.path, self.shape, self.dtype = path, (height, width, channels), np.dtype(dtype)
+        self.flat = flat and channels == 1
         self.rows_written = 0
         self._replacing = replacing(path)
         self._file: BinaryIO | None = None
@@ -237,7 +242,8 @@ class RegionWriter:
         temporary = self._replacing.__enter__()
         if self.path.suffix.lower() == ".npy":
             self._file = temporary.open("wb")
-            header = {"descr": self.dtype.str, "fortran_order": False, "shape": self.shape}
+            shape = self.shape[:2] if self.flat else self.shape
+            header = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(self._file, header)
         else:
             offset = _begin_tiff(temporary, self.shape, self.dtype)

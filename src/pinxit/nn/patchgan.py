@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from pinxit.errors import expected
 from pinxit.nn.resnet import Norm, has_bias, norm_layer
 
 
@@ -49,3 +50,14 @@ class PixelDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> logits [N, 1, H, W]."""
         return self.net(x)
+
+
+def require_room(layers: int, height: int, width: int) -> None:
+    """Raises `PinxitError` where so many halvings leave too little of a picture for a patch discriminator.
+
+    Its last two convolutions take a pixel each, and the norm between them wants two.
+    """
+    side = min(height, width)
+    if side >> layers < 3:
+        want = f"{max(0, (side // 3).bit_length() - 1)} or fewer for pictures of {height}x{width} (height x width)"
+        raise expected("--d-layers", layers, want, "lower it, or train at a larger --size")

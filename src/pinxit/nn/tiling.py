@@ -40,9 +40,9 @@ Statistics = Literal["sampled", "exact", "tile"]
 
 - `exact`: from all of the picture, in a pass over all windows for each norm layer: what the k-th sees is right only
   when those before it are, so the k-th pass measures it with the k - 1 found, and stops there.
-- `sampled`: from windows spread over the picture, in one pass: a batch of some from all over is normalised by what its
-  cores have together, and the moments of all batches are merged. The windows share what was found, so that there are no
-  seams; the picture's colours and contrasts are off by as much as the sample is.
+- `sampled`: from small windows, in one pass: all of a picture up to some 6000 x 6000, of a larger one as many, spread
+  evenly. A batch of them, itself from all over the picture, is normalised by what its cores have together; the moments
+  of all batches are merged. As all share what was found, there are no seams; how near it is hangs on the picture.
 - `tile`: each window's own. Seams are what this gives, blended; for comparison.
 """
 
@@ -226,7 +226,7 @@ def work(tiling: Tiling, norms: Sequence[nn.Module], statistics: Statistics) -> 
         return len(tiling)
     if statistics == "exact":
         return len(tiling) * (1 + sum(_part(k, norms) for k in range(len(norms))))
-    return len(tiling) + len(_picked(tiling)) * _size_of_sampled(tiling)
+    return len(tiling) + sum(len(batch) for batch in _batches(tiling)) * _size_of_sampled(tiling)
 
 
 def _part(k: int, norms: Sequence[nn.Module]) -> float:
@@ -238,11 +238,6 @@ def _size_of_sampled(tiling: Tiling) -> float:
     """A window that is sampled, as a fraction of one that is translated."""
     rows, columns = tiling.sampled
     return rows.size * columns.size / (tiling.rows.size * tiling.columns.size)
-
-
-def _batch(tiling: Tiling) -> int:
-    """How many windows are sampled at a time: they take the memory of one that is translated."""
-    return max(BATCH, int(1 / _size_of_sampled(tiling)))
 
 
 def _write(network: _Network, read: Read, write: Write, tiling: Tiling, advance: Advance) -> None:
@@ -296,34 +291,36 @@ def _exact(network: _Network, read: Read, tiling: Tiling, advance: Advance) -> F
 
 def _sampled(network: _Network, read: Read, tiling: Tiling, advance: Advance) -> Found:
     rows, columns = tiling.sampled
-    places = _picked(tiling)
-    batches = max(1, len(places) // _batch(tiling))
-    mixed = torch.randperm(len(places), generator=torch.Generator().manual_seed(0)).tolist()
     network.measure([], first=0)
-    for i in range(batches):
-        batch = [places[j] for j in sorted(mixed[i::batches])]  # of all the picture, from the top down
+    for number, batch in enumerate(_batches(tiling)):
         windows = torch.stack([_window(read, rows, r, columns, c) for r, c in batch])
-        network(windows, i, [(rows.core(r), columns.core(c)) for r, c in batch])
+        network(windows, number, [(rows.core(r), columns.core(c)) for r, c in batch])
         advance(len(batch) * _size_of_sampled(tiling))
     return [network.moments[k].statistics() for k in sorted(network.moments)]
 
 
-def _picked(tiling: Tiling) -> list[tuple[int, int]]:
-    """Row and column of each window to sample, spread evenly: all, where they are no more than MOST and take no longer
-    than half as long again as translating does."""
+def _batches(tiling: Tiling) -> list[list[tuple[int, int]]]:
+    """Row and column of the windows to sample: all, where they are no more than MOST and take no longer than half as
+    long again as translating does. A batch takes as much memory as a window that is translated."""
     rows, columns = tiling.sampled
-    most = min(MOST, max(_batch(tiling), int(1.5 * len(tiling) / _size_of_sampled(tiling))))
+    size = max(BATCH, int(1 / _size_of_sampled(tiling)))
+    most = min(MOST, max(size, int(1.5 * len(tiling) / _size_of_sampled(tiling))))
     down = min(len(rows), max(1, round(math.sqrt(most * len(rows) / len(columns)))))
     across = min(len(columns), max(1, most // down))
     down = min(len(rows), max(1, most // across))
-    picked = []
+    batches: list[list[tuple[int, int]]] = [[] for _ in range(max(1, down * across // size))]
+    # Each batch is a slanted lattice over all of the picture.
+    slant = round(0.382 * len(batches))
+    while math.gcd(slant, len(batches)) > 1:
+        slant += 1
     for i in range(down):
         # Anywhere in its stratum, as evenly as two irrational steps are: centres would lean to one side where there are
         # few windows, and meet what repeats in the picture at the same place every time.
         r = int((i + (0.5 + i * 0.618034) % 1) * len(rows) / down)
         shift = (0.5 + i * 0.754878) % 1
-        picked += [(r, int((j + shift) * len(columns) / across)) for j in range(across)]
-    return picked
+        for j in range(across):
+            batches[(j + slant * i) % len(batches)].append((r, int((j + shift) * len(columns) / across)))
+    return batches
 
 
 Core = tuple[tuple[int, int], tuple[int, int]]

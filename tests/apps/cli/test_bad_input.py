@@ -269,12 +269,12 @@ BAD: dict[str, tuple[Callable[[], None], str, tuple[str, ...]]] = {
     "weights that hold code": (
         release({"fc.weight": torch.zeros(4), "x": Code()}),
         "import spade release --preset coco --out imported",
-        ("'release/latest_net_G.pth' is holding", f"{os.name}.mkdir", "tensors only", "do not trust this file"),
+        ("'release/latest_net_G.pth' is asking for", f"{os.name}.mkdir", "tensors alone", "do not trust it"),
     ),
     "plain pickle that holds code": (
         release(Code(), plain_pickle=True),
         "import spade release --preset coco --out imported",
-        ("'release/latest_net_G.pth' is holding", "tensors only", "do not trust this file"),
+        ("'release/latest_net_G.pth' is asking for", "tensors alone", "do not trust it"),
     ),
     "weights of another network": (
         other_network,

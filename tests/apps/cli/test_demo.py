@@ -9,25 +9,46 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from pinxit import modelfile
 from pinxit.apps.cli import pictures
+from pinxit.data.kinds import Kind
 from pinxit.data.labels import load_label_set
 from pinxit.data.layouts import load_layouts
+from pinxit.data.outlines import OUTLINES
+from pinxit.modelfile import ModelFile
+from pinxit.models.pix2pix.config import PRESETS as PIX2PIX_PRESETS
+from pinxit.models.pix2pix.network import generator
 from pinxit.models.spade.config import PRESETS
+from pinxit.recipe import state_on_cpu
 
-from .conftest import Pinxit, files_in, garden_map, in_a_process, pixels, save_model
+from .conftest import Pinxit, Ran, files_in, garden_map, in_a_process, pixels, save_model
 
 SCENES = len(load_layouts())
 
 
 @pytest.fixture
-def stand_in(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small random model in place of the embedded one."""
+def fruits(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small random pix2pix in place of the embedded one."""
+    kind = Kind(3, "uint8", 0, 255)
+    network = dataclasses.replace(PIX2PIX_PRESETS["tiny"].network, input=kind, output=kind, test_norm="picture")
+    torch.manual_seed(0)
+    tensors = {f"G.{k}": v for k, v in state_on_cpu(generator(network).state_dict()).items()}
+    folder = place / "stand-in-fruits"
+    ModelFile("pix2pix", dataclasses.asdict(network), tensors, card={"licence": "none"}).save(folder)
+    monkeypatch.setitem(pictures.EMBEDDED, "fruits", str(folder))
+    return folder
+
+
+@pytest.fixture
+def stand_in(place: Path, fruits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small random SPADE in place of the embedded one, beside the pix2pix."""
     network = dataclasses.replace(PRESETS["tiny"].network, labels=11, unknown=True, size=(96, 128))
     folder = place / "stand-in"
     save_model(folder, network, load_label_set("camvid"))
-    monkeypatch.setattr(pictures, "EMBEDDED", str(folder))
+    monkeypatch.setitem(pictures.EMBEDDED, "demo", str(folder))
     return folder
 
 
@@ -42,13 +63,30 @@ def cells(sheet: np.ndarray, columns: int, height: int, width: int, gap: int = 6
     return [[sheet[y : y + height, x : x + width] for y, x in row] for row in corners]
 
 
-def test_one_sheet_of_every_scene_in_several_styles(stand_in: Path, place: Path, pinxit: Pinxit) -> None:
+def fruit_cells(sheet: np.ndarray, side: int, gap: int = 6) -> list[list[np.ndarray]]:
+    """The outlines and, below them, what was painted."""
+    line = (sheet.shape[0] - gap - 2 * (side + gap)) // 3
+    assert sheet.shape[1] == gap + len(OUTLINES) * (side + gap)
+    tops, lefts = [2 * line, 3 * line + gap + side], [gap + i * (side + gap) for i in range(len(OUTLINES))]
+    return [[sheet[y : y + side, x : x + side] for x in lefts] for y in tops]
+
+
+def test_a_sheet_of_every_scene_in_several_styles(stand_in: Path, place: Path, pinxit: Pinxit) -> None:
     before = files_in(place)
     ran = pinxit("demo")
-    path = place / "pinxit-demo" / "demo.png"
+    folder = place / "pinxit-demo"
+    path = folder / "demo.png"
     assert (ran.status, ran.err) == (0, "")
-    assert ran.out == f"painted {SCENES} street scenes in 4 styles: {path}\n"
-    assert files_in(place).keys() - before.keys() == {str(path.relative_to(place))}
+    assert ran.out.splitlines() == [
+        f"painted {SCENES} street scenes in 4 styles: {path}",
+        f"painted {len(OUTLINES)} fruits from outlines: {folder / 'demo_fruits.png'}",
+        f"outlines to change, and to paint with `pinxit translate fruits FILE`: {folder / 'outlines'}",
+    ]
+    assert {Path(file) for file in files_in(place).keys() - before.keys()} == {
+        Path("pinxit-demo/demo.png"),
+        Path("pinxit-demo/demo_fruits.png"),
+        *(Path(f"pinxit-demo/outlines/{outline.name}.png") for outline in OUTLINES),
+    }
     sheet = cells(pixels(path), 5, 96, 128)
     palette = {tuple(color) for color in load_label_set("camvid").palette.tolist()}
     for map, *painted in sheet:
@@ -65,6 +103,34 @@ def test_styles_seed_and_folder_are_ones_own(stand_in: Path, place: Path, pinxit
     assert all((a[1] == b[3]).all() for a, b in zip(one, three, strict=True))
 
 
+def test_fruits_are_the_translations_of_the_outlines_beside_them(stand_in: Path, place: Path, pinxit: Pinxit) -> None:
+    assert pinxit("demo", "--styles", 1).status == 0
+    ran = pinxit("translate", "fruits", "pinxit-demo/outlines")
+    assert (ran.status, ran.err) == (0, "")
+    outlines, painted = fruit_cells(pixels(Path("pinxit-demo/demo_fruits.png")), 64)
+    for outline, drawn, picture in zip(OUTLINES, outlines, painted, strict=True):
+        assert (drawn == pixels(Path(f"pinxit-demo/outlines/{outline.name}.png"))).all()
+        assert (picture == pixels(Path(f"translated/{outline.name}.png"))).all()
+    assert len({picture.tobytes() for picture in painted}) == len(OUTLINES)
+
+
+def test_what_lies_at_the_path_comes_before_the_embedded_model(stand_in: Path, place: Path, pinxit: Pinxit) -> None:
+    assert pinxit("info", "fruits").out.startswith(f"{place / 'stand-in-fruits'}\n  method")
+    shutil.copytree("model", "fruits")
+    assert pinxit("info", "fruits").out.startswith("fruits\n  method")
+    Path("demo").mkdir()
+    ran = pinxit("info", "demo")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "model 'demo' is a folder without model.safetensors" in ran.err
+
+
+def test_outlines_are_not_painted_as_label_maps(fruits: Path, place: Path, pinxit: Pinxit) -> None:
+    OUTLINES[0].draw(64).save("pear.png")
+    ran = pinxit("paint", "fruits", "pear.png")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "model 'fruits' is of method pix2pix, expected one that paints label maps; use pinxit translate" in ran.err
+
+
 def test_demo_is_also_the_name_of_the_model(stand_in: Path, place: Path, pinxit: Pinxit) -> None:
     ran = pinxit("info", "demo")
     assert ran.status == 0
@@ -74,25 +140,50 @@ def test_demo_is_also_the_name_of_the_model(stand_in: Path, place: Path, pinxit:
     assert files_in(Path("painted")).keys() == {"map.png"}
 
 
-def test_without_the_embedded_model_it_says_so(stand_in: Path, place: Path, pinxit: Pinxit) -> None:
-    shutil.rmtree(stand_in)
+@pytest.mark.parametrize("name", ["demo", "fruits"])
+def test_without_an_embedded_model_it_says_so(name: str, stand_in: Path, place: Path, pinxit: Pinxit) -> None:
+    gone = pictures.embedded_model(name)
+    shutil.rmtree(gone)
     ran = pinxit("demo")
     assert ran.status == 2
-    assert ran.err.startswith(f"pinxit: model '{stand_in}' is not there, expected ")
+    assert ran.err.startswith(f"pinxit: model '{gone}' is not there, expected ")
     assert not Path("pinxit-demo").exists()
 
 
-EMBEDDED = pictures.embedded_model()
-needs_embedded = pytest.mark.skipif(not EMBEDDED.is_dir(), reason=f"no embedded model yet: {EMBEDDED.name} is missing")
+EMBEDDED = [pictures.embedded_model(name) for name in ("demo", "fruits")]
+ROOT = Path(__file__).parents[3]
 
 
-@needs_embedded
-def test_the_embedded_model_is_small_and_tells_where_it_is_from(pinxit: Pinxit) -> None:
-    """12 MB for all that comes along: the model and the drawn scenes."""
-    assert sum(len(content) for content in files_in(EMBEDDED.parent).values()) <= 12_000_000
-    ran = pinxit("info", "demo")
+def card_of(ran: Ran) -> dict[str, str]:
     assert ran.status == 0
-    rows = dict(line.strip().split(maxsplit=1) for line in ran.out.splitlines()[1:])
+    return dict(line.strip().split(maxsplit=1) for line in ran.out.splitlines()[1:])
+
+
+def test_the_embedded_models_are_small() -> None:
+    """12 MB for streets, the drawn scenes included; 8 MB for fruits. Half precision."""
+    streets, fruits = (sum(len(content) for content in files_in(folder).values()) for folder in EMBEDDED)
+    scenes = (EMBEDDED[0].parent / "layouts.json").stat().st_size
+    assert streets + scenes <= 12_000_000
+    assert fruits <= 8_000_000
+    for folder in EMBEDDED:
+        assert {t.dtype for t in modelfile.read(folder).tensors.values() if t.is_floating_point()} == {torch.float16}
+
+
+def test_the_embedded_fruits_tell_where_they_are_from(pinxit: Pinxit) -> None:
+    rows = card_of(pinxit("info", "fruits"))
+    assert rows["method"] == "pix2pix"
+    for word in ("edges2fruits", "Fruits-360", "Horea94/fruit_shapes"):
+        assert word in rows["data"]
+    for words in ("Apache-2.0", "MIT (Fruits-360", "states no licence"):
+        assert words in rows["licence"]
+    assert int(rows["steps"]) > 0
+    assert rows["how"].startswith("preset cpu")
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    assert all(f"src/pinxit/embedded/{folder.name}" in notice for folder in EMBEDDED)
+
+
+def test_the_embedded_streets_tell_where_they_are_from(pinxit: Pinxit) -> None:
+    rows = card_of(pinxit("info", "demo"))
     assert "CamVid" in rows["data"]
     assert "CC BY-NC 4.0" in rows["licence"]
     assert int(rows["steps"]) > 0
@@ -100,9 +191,8 @@ def test_the_embedded_model_is_small_and_tells_where_it_is_from(pinxit: Pinxit) 
     assert rows["vae"] == "True"
 
 
-@needs_embedded
 @pytest.mark.slow
-def test_the_embedded_model_paints_within_a_minute_and_in_styles_that_differ(tmp_path: Path) -> None:
+def test_the_embedded_models_paint_within_a_minute_and_in_styles_that_differ(tmp_path: Path) -> None:
     """As after the install: in a process of its own, without network, whatever the cores are busy with."""
     begun = time.monotonic()
     done = in_a_process("-m", "pinxit", "demo", "--out", tmp_path, OMP_NUM_THREADS="2", http_proxy="http://127.0.0.1:9")
@@ -116,9 +206,23 @@ def test_the_embedded_model_paints_within_a_minute_and_in_styles_that_differ(tmp
             assert np.ptp(means_by_color(picture, map)) > 20
         apart = [np.abs(a.astype(int) - b.astype(int)).mean() for i, a in enumerate(painted) for b in painted[i + 1 :]]
         assert min(apart) > 1
+    for outline, picture in zip(*fruit_cells(pixels(tmp_path / "demo_fruits.png"), 128), strict=True):
+        # A coloured fruit in the middle, on white as far as it leaves room.
+        assert picture[48:80, 48:80].mean() < 230
+        beyond = corners(outline)
+        assert not beyond.any() or picture[beyond].mean() > 200
 
 
 def means_by_color(picture: np.ndarray, map: np.ndarray) -> list[float]:
     """The mean grey of the picture under each colour of the map that covers enough of it."""
     codes = map.astype(int) @ np.array([65536, 256, 1])
     return [picture[codes == code].mean() for code in np.unique(codes) if (codes == code).mean() > 0.02]
+
+
+def corners(outline: np.ndarray, margin: int = 12) -> np.ndarray:
+    """Where the squares in the corners of a frame are free of lines."""
+    free = np.zeros(outline.shape[:2], bool)
+    for rows in (slice(0, margin), slice(-margin, None)):
+        for columns in (slice(0, margin), slice(-margin, None)):
+            free[rows, columns] = outline[rows, columns].min() > 200
+    return free

@@ -60,7 +60,10 @@ OPTIONS = {
     "--photos PATH, --label-set STR, --vgg STR, --no-perceptual, --size INT INT, --steps INT, --batch INT, "
     "--precision {auto, --no-vae",
     "train spade --preset coco": "--vae, --no-instances, (default: 369647)",
-    "import": "METHOD, spade",
+    "import": "METHOD, spade, pix2pix, latest_net_G_A.pth and latest_net_G_B.pth, latest_net_E.pth, Gs.pth",
+    "import cyclegan": "latest_net_G_A.pth, --preset STR, --direction {AtoB, --epoch STR",
+    "import pix2pix": "latest_net_G.pth, --preset STR, --no-dropout, --direction {AtoB, --epoch STR",
+    "import pix2pixhd": "latest_net_E.pth, --label-set STR, --pictures, --features",
     "import spade": "FOLDER|FILE ..., --out PATH, --preset STR, --label-set STR, --epoch STR",
     "data": "data check FOLDER",
     "data check": "[FOLDER], --maps PATH, --photos PATH, --instance-maps PATH, --split STR, --label-set STR, "

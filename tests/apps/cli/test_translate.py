@@ -313,6 +313,18 @@ def test_dropout_is_noise_of_the_seed(place: Path, done: Done) -> None:
         assert len(set(made)) == 3
 
 
+def test_dropout_that_the_model_file_turns_on_hangs_on_the_seed_too(place: Path, done: Done) -> None:
+    file = modelfile.read(Path("rgb"))
+    ModelFile("fake", {**file.config, "test_dropout": True}, file.tensors).save(Path("noisy"))
+    for tile in ("", "--tile 64"):
+        for name, command in (("told", "rgb photo.png --dropout"), ("own", "noisy photo.png")):
+            for seed in (0, 2):
+                done(f"{command} --seed {seed} {tile} --out {name}{seed}")
+        made = [Path(name, "photo.png").read_bytes() for name in ("told0", "told2", "own0", "own2")]
+        assert made[:2] == made[2:]
+        assert made[0] != made[1]
+
+
 def test_the_statistics_of_batch_norm_are_a_choice(place: Path, done: Done) -> None:
     done("batch photo.png --out picture")
     done("batch photo.png --norm picture --out told")
@@ -489,7 +501,7 @@ def test_options_that_the_model_does_not_know(place: Path, pinxit: Pinxit) -> No
 
 
 def test_too_little_memory_is_told(place: Path, pinxit: Pinxit, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Model, picture: np.ndarray) -> np.ndarray:
+    def full(self: Model, picture: np.ndarray, seed: int) -> np.ndarray:
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(Model, "translate", full)

@@ -151,7 +151,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         import_release(path, no_dropout=True)
     with pytest.raises(PinxitError, match=r"^what to import is 2 files, expected one folder or one"):
         import_release([path, path])
-    with pytest.raises(PinxitError, match=r"^checkpoint '.*9_net_G.pth' is not there"):
+    with pytest.raises(PinxitError, match=r"^weights '.*9_net_G.pth' is not there"):
         import_release(tmp_path, epoch="9")
     torch.save({}, path)
     with pytest.raises(PinxitError, match="is with nothing, expected a U-Net or ResNet generator"):

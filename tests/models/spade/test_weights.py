@@ -18,14 +18,8 @@ from pinxit.errors import PinxitError
 from pinxit.models.spade.config import PRESETS, Network, Options, Training
 from pinxit.models.spade.generate import Model, network_of
 from pinxit.models.spade.network import Discriminator, Encoder, Generator
-from pinxit.models.spade.weights import (
-    from_options,
-    import_release,
-    load_official,
-    official_names,
-    read_opt_txt,
-    read_tensors,
-)
+from pinxit.models.spade.weights import from_options, import_release, load_official, official_names
+from pinxit.official import read_options, read_state
 
 TINY = Network(labels=3, size=(64, 64), width=2, hidden=4, vae=True, z_dim=5)
 
@@ -172,10 +166,10 @@ def test_code_in_a_file_is_named_and_not_run(form: str, tmp_path: Path) -> None:
             torch.save(nn.Linear(2, 2), path)
     named = "torch.nn.modules.linear.Linear" if form == "whole module" else f"{os.system.__module__}.system"
     with pytest.raises(PinxitError) as caught:
-        read_tensors(path)
+        read_state(path)
     assert not proof.exists()
     assert str(caught.value) == (
-        f"weights '{path}' is holding the Python object {named}, expected tensors only; do not trust this file"
+        f"weights '{path}' is asking for {named}, expected tensors alone; nothing of it was run, do not trust it"
     )
     # The trap would have worked: the unsafe way springs it.
     if form != "whole module":
@@ -191,17 +185,17 @@ def test_a_damaged_file_is_told_in_one_line(legacy: bool, tmp_path: Path) -> Non
     for length in (0, 1, 2, 10, 100, 1000, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(PinxitError, match=r"^weights '.*latest_net_G.pth' is .*; .*$"):
-            read_tensors(path)
+            read_state(path)
 
 
 def test_what_is_no_state_dict_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     with pytest.raises(PinxitError, match="is not there"):
-        read_tensors(path)
+        read_state(path)
     for content in ([torch.zeros(2)], {"a": {"b": torch.zeros(2)}}, {1: torch.zeros(2)}, torch.zeros(2), {"epoch": 3}):
         torch.save(content, path)
         with pytest.raises(PinxitError, match=r"^weights '.*' is a \w+, expected a dict of tensors; .*$"):
-            read_tensors(path)
+            read_state(path)
 
 
 # As training there writes it: every option, and after those that were given what they would be otherwise.
@@ -233,7 +227,7 @@ OPT_TXT = """----------------- Options ---------------
 def test_opt_txt(tmp_path: Path) -> None:
     path = tmp_path / "opt.txt"
     path.write_text(OPT_TXT)
-    options = read_opt_txt(path)
+    options = read_options(path)
     assert options["batchSize"] == 4
     assert options["aspect_ratio"] == 1.0
     assert options["contain_dontcare_label"] is True
@@ -316,7 +310,7 @@ def test_a_release_by_its_opt_txt_or_by_a_preset(tmp_path: Path, monkeypatch: py
     network = release(tmp_path)
     # A preset says nothing of styles: that there is an encoder does.
     monkeypatch.setitem(PRESETS, "coco", Options(network=dataclasses.replace(network, vae=False)))
-    read = {part: read_tensors(tmp_path / f"latest_net_{part}.pth") for part in "GE"}
+    read = {part: read_state(tmp_path / f"latest_net_{part}.pth") for part in "GE"}
     for preset in ("coco", None):
         file = import_release(tmp_path, preset)
         assert not (tmp_path / "proof").exists()

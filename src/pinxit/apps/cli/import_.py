@@ -50,6 +50,8 @@ def import_(method: str, o: Import, release: dict[str, Any]) -> None:
     """Read, then write the model; where anything is wrong nothing is written."""
     from pinxit.modelfile import NAME
 
+    if not o.source:
+        raise expected("FOLDER", "missing", "the folder the authors' code wrote", "name it before the options")
     if (o.out / NAME).exists():
         raise expected(f"folder '{o.out}'", "a model already", "a new folder", "name another with --out, or remove it")
     weights = importlib.import_module(f"{METHODS[method]}.weights")
@@ -61,4 +63,11 @@ def usage() -> str:
     return f"""usage: pinxit import METHOD FOLDER --out MODEL [options]
 
 METHOD is one of {NAMES}.
+FOLDER is what the authors' code wrote. Of it is read, for
+  pix2pix            latest_net_G.pth
+  cyclegan           latest_net_G_A.pth and latest_net_G_B.pth; or, as released, latest_net_G.pth
+  pix2pixhd, spade   latest_net_G.pth, and latest_net_E.pth where the model has styles
+  singan             Gs.pth and what is beside it, in TrainedModels/PHOTO/scale_factor=...
+The .pth files themselves may be named instead (of SinGAN the folder alone). Nothing in them is executed.
+
 pinxit import METHOD --help tells its options."""

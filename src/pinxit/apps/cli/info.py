@@ -15,7 +15,7 @@ class Info:
     """What a model takes, what it was trained on, and what it may be used for."""
 
     model: tyro.conf.Positional[Path]
-    """Model folder or file; `demo`: the embedded one."""
+    """Model folder or file; `demo`, `fruits`: those that come along."""
 
 
 def main(arguments: list[str]) -> None:
@@ -25,9 +25,9 @@ def main(arguments: list[str]) -> None:
 def describe(o: Info) -> str:
     """The model's card and options as text."""
     from pinxit import modelfile
-    from pinxit.apps.cli.pictures import embedded_model
+    from pinxit.apps.cli.pictures import found_model
 
-    path = embedded_model() if str(o.model) == "demo" else o.model
+    path = found_model(o.model)
     file = modelfile.read(path)
     rows = [("method", file.method), *file.card.items()]
     parts: dict[str, int] = {}

@@ -11,7 +11,7 @@ import warnings
 from pinxit.errors import PinxitError, expected, unknown_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("pinxit.apps.cli.demo", "paint street scenes with the embedded model: one contact sheet"),
+    "demo": ("pinxit.apps.cli.demo", "paint drawn streets and fruits with the models that come along"),
     "paint": ("pinxit.apps.cli.paint", "label maps to pictures, in a style of your choice; paintings to photos"),
     "translate": ("pinxit.apps.cli.translate", "pictures to pictures, of any size: drawings to photos, day to night"),
     "sample": ("pinxit.apps.cli.sample", "variations of the photo that a model was trained on"),

@@ -57,6 +57,9 @@ def paint(o: Paint) -> None:
 
     files, instance_files = pictures.listed(o.maps), pictures.listed(o.instances) if o.instances else []
     require_sensible(o, files, instance_files)
+    if (method := pictures.method_of(o.model)) not in (None, "spade"):
+        got, want = f"of method {method}", "one that paints label maps"
+        raise expected(f"model '{o.model}'", got, want, "use pinxit translate")
     model = pictures.open_model(o.model, o.device)
     styles = styles_of(o, model)
     outputs = paint_maps.outputs_in(o.out, files, len(styles))

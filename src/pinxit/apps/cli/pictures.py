@@ -16,23 +16,28 @@ from pinxit.errors import expected
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
 """How all commands show their options."""
 
-EMBEDDED = "camvid_spade"
-"""The model that comes with the package, in `pinxit/embedded`."""
+EMBEDDED = {"demo": "camvid_spade", "fruits": "edges2fruits_pix2pix"}
+"""The models that come with the package: their names, given in place of a path -> folders in `pinxit/embedded`."""
 
 MOST_HEADER = 100_000_000
 """Bytes, as safetensors itself has it: what else a file begins with is no reason to read all of it."""
 
 
-def embedded_model() -> Path:
-    return Path(str(files("pinxit.embedded").joinpath(EMBEDDED)))
+def embedded_model(name: str = "demo") -> Path:
+    return Path(str(files("pinxit.embedded").joinpath(EMBEDDED[name])))
+
+
+def found_model(path: Path) -> Path:
+    """The embedded model of that name, unless something of one's own lies at `path`; else `path`."""
+    return embedded_model(str(path)) if str(path) in EMBEDDED and not path.exists() else path
 
 
 def open_model(path: Path, device: str = "cpu") -> Any:
-    """The model at `path`, or the embedded one for `demo`, on `device`. Raises `PinxitError`."""
+    """The model at `path`, or the embedded one of that name, on `device`. Raises `PinxitError`."""
     import pinxit
     from pinxit.training.distributed import pick_device
 
-    return pinxit.load(embedded_model() if str(path) == "demo" else path, str(pick_device(device)))
+    return pinxit.load(found_model(path), str(pick_device(device)))
 
 
 def method_of(path: Path) -> str | None:
@@ -40,7 +45,7 @@ def method_of(path: Path) -> str | None:
 
     What is wrong then is told by `open_model`.
     """
-    path = embedded_model() if str(path) == "demo" else path
+    path = found_model(path)
     try:
         with (path / "model.safetensors" if path.is_dir() else path).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

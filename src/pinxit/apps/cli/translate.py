@@ -79,13 +79,13 @@ class Translate:
     have in common (a U-Net, some hundred pixels), they are blended, and the result differs; a note then says so.
 
     Most models normalise by means and deviations over the whole picture, and a window has others: --statistics says
-    where they come from. `sampled`: from windows spread over the picture, all together; no seams, but the colours may
-    be a little off. `exact`: from all of it, in a pass for each layer that needs them, so that 24 such layers take 12
-    times as long; the result is that of the whole picture. `tile`: each window's own, which shows; for comparison.
+    where they come from. `sampled`: from small windows all over the picture, in one pass; no seams, and colours near
+    those of the whole. `exact`: from all of it, in a pass for each layer that needs them, so that 24 such layers take
+    12 times as long; the result is that of the whole picture. `tile`: each window's own, which shows; for comparison.
     """
 
     model: tyro.conf.Positional[Path]
-    """Model folder or file."""
+    """Model folder or file; `fruits`: the embedded one, which paints outlines of fruits."""
     inputs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT ...")]
     """Pictures, folders of them, or patterns such as 'scans/*.tif'."""
     out: Path = Path("translated")
@@ -96,7 +96,7 @@ class Translate:
     statistics: Literal["sampled", "exact", "tile"] = "sampled"
     """Where the norm layers' statistics come from in windows."""
     dropout: bool = False
-    """Leave the dropout of the model on, as noise; --seed decides it."""
+    """Leave the dropout of the model on, as noise, also where its file does not say so; --seed decides it."""
     norm: Norm = None
     seed: int = 0
     """Seed of the noise."""
@@ -149,7 +149,8 @@ class Job:
 
     def __init__(self, o: Translate, model: Any, file: Path, output: Path) -> None:
         """Raises `PinxitError` for a picture that the model does not take."""
-        from pinxit.data.rasters import raster_info, require_kind
+        from pinxit.data.rasters import open_regions, raster_info, require_kind
+        from pinxit.nn.dropout import Dropout
         from pinxit.nn.tiling import plan, work
 
         self.options, self.model, self.file, self.output = o, model, file, output
@@ -158,8 +159,14 @@ class Job:
         self.adapted = adapted(info, model.input)
         if self.adapted is None:
             require_kind(file, info, model.input)
+        self.flat = False
+        if file.suffix.lower() == ".npy":
+            with open_regions(file) as reader:
+                self.flat = reader.flat
         self.tiling: Tiling | None = None
         self.norms = model.norms()
+        # By --dropout, or by the model's own test_dropout.
+        noisy = any(isinstance(module, Dropout) and module.at_test for module in model.network.modules())
         self.work = self.height * self.width / 1e6
         self.low, self.high = math.inf, -math.inf
         whole = o.tile == 0 or (o.tile is None and self.height * self.width <= WHOLE)
@@ -172,7 +179,7 @@ class Job:
             multiple=model.multiple,
             margin=model.margin,
             overlap=o.overlap,
-            fade=o.dropout or (o.statistics == "tile" and len(self.norms) > 0),
+            fade=noisy or (o.statistics == "tile" and len(self.norms) > 0),
         )
         self.window = self.tiling.rows.size * self.tiling.columns.size / 1e6
         self.work = work(self.tiling, self.norms, o.statistics) * self.window
@@ -183,14 +190,14 @@ class Job:
         from pinxit.nn.tiling import translate as translate_windows
 
         if self.tiling is None:
-            seed = {"seed": self.options.seed} if self.options.dropout else {}
-            write_raster(self.output, self.model.translate(self.seen(read_raster(self.file)), **seed))
+            made = self.model.translate(self.seen(read_raster(self.file)), seed=self.options.seed)
+            write_raster(self.output, made, flat=self.flat)
             advance(self.work)
             return
         kind: Kind = self.model.output
         with (
             open_regions(self.file) as source,
-            write_regions(self.output, self.height, self.width, kind.channels, kind.dtype) as target,
+            write_regions(self.output, self.height, self.width, kind.channels, kind.dtype, flat=self.flat) as target,
         ):
             left = self.height
 
@@ -265,7 +272,7 @@ def open_model(o: Translate) -> Any:
     if method in OTHERS:
         want = "one that makes pictures of pictures"
         raise expected(f"model '{o.model}'", f"of method {method}", want, f"use {OTHERS[method]}")
-    file = modelfile.read(o.model)
+    file = modelfile.read(pictures.found_model(o.model))
     if file.method not in METHODS:
         raise unknown_name(f"method of model '{o.model}'", file.method, METHODS)
     for option, given, name, what, has in (

@@ -21,6 +21,7 @@ from pinxit.nn.dropout import masks_of
 from pinxit.nn.image_pool import ImagePool
 from pinxit.nn.init import initialize
 from pinxit.nn.losses import fake_loss, generator_loss, real_loss
+from pinxit.nn.patchgan import require_room
 from pinxit.recipe import (
     Recipe,
     Stage,
@@ -50,6 +51,8 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> CycleGANRecip
     network = dataclasses.replace(options.network, a=a, b=b, test_norm=test_norm)
     require_equal_channels(network, t)
     preprocess = Preprocess(t.preprocess, t.load_size, network.size, t.flip, MULTIPLE)
+    if t.discriminator == "patch" and (preprocess.crops or preprocess.mode == "fixed"):
+        require_room(t.d_layers, *network.size)
     if data.check and rank() == 0:
         check_pairs(sides, (a, b), preprocess=preprocess, batch=t.batch, paired=False).raise_if_bad()
     stream = PairStream(sides, preprocess, (a, b), t.batch, seed, rank(), world_size(), workers, paired=False)
@@ -165,11 +168,14 @@ class CycleGANRecipe(Recipe):
         return {name: loss.detach() for name, loss in losses.items()}
 
     def require_divisible(self, *sides: Tensor) -> None:
-        """Raises `PinxitError` for a size the halvings do not divide, as preprocess modes without a crop give."""
+        """Raises `PinxitError` for a size the halvings do not divide, as preprocess modes without a crop give, or of
+        which those of the Ds leave nothing."""
         for height, width in (side.shape[2:] for side in sides):
             if height % MULTIPLE or width % MULTIPLE or min(height, width) < SMALLEST:
                 got, want = f"{height}x{width} (height x width)", f"multiples of {MULTIPLE}, {SMALLEST} or more"
                 raise expected("picture size after --preprocess", got, want, "choose fixed, none, or a mode that crops")
+            if self.training_options.discriminator == "patch":
+                require_room(self.training_options.d_layers, height, width)
 
     def masks(self, step: int):
         """What dropout drops in this step."""

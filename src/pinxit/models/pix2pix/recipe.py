@@ -21,6 +21,7 @@ from pinxit.models.pix2pix.network import discriminator, generator
 from pinxit.nn.dropout import masks_of
 from pinxit.nn.init import initialize
 from pinxit.nn.losses import fake_loss, generator_loss, gradient_penalty, real_loss
+from pinxit.nn.patchgan import require_room
 from pinxit.recipe import (
     Recipe,
     Stage,
@@ -49,6 +50,8 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> Pix2PixRecipe
     kinds = kinds_of(sides, data.range_a, data.range_b)
     network = resolve(options.network, kinds, data.direction, t)
     preprocess = preprocess_of(network, t)
+    if t.discriminator == "patch" and (preprocess.crops or preprocess.mode == "fixed"):
+        require_room(t.d_layers, *network.size)
     if data.check and rank() == 0:
         check_pairs(sides, kinds, preprocess=preprocess, batch=t.batch).raise_if_bad()
     stream = PairStream(sides, preprocess, kinds, t.batch, seed, rank(), world_size(), workers)
@@ -165,11 +168,14 @@ class Pix2PixRecipe(Recipe):
         return (batch.a, batch.b) if self.direction == "AtoB" else (batch.b, batch.a)
 
     def require_divisible(self, height: int, width: int) -> None:
-        """Raises `PinxitError` for a size the halvings do not divide, as preprocess modes without a crop give."""
+        """Raises `PinxitError` for a size the halvings do not divide, as preprocess modes without a crop give, or of
+        which D's leave nothing."""
         step, least = self.network.multiple, self.network.smallest
         if height % step or width % step or min(height, width) < least:
             got, want = f"{height}x{width} (height x width)", f"multiples of {step}, {least} or more"
             raise expected("picture size after --preprocess", got, want, "choose fixed, none, or a mode that crops")
+        if self.training_options.discriminator == "patch":
+            require_room(self.training_options.d_layers, height, width)
 
     def masks(self, step: int):
         """What dropout drops in this step."""

@@ -165,6 +165,15 @@ def require_size(network: Network) -> None:
         raise expected("--size", got, want, "round it, or take fewer --downsamplings")
 
 
+def require_scales(network: Network, t: Training) -> None:
+    """Raises `PinxitError` where the coarsest discriminator would see one pixel, which no norm takes."""
+    side = min(network.size)
+    sized = t.preprocess == "fixed" or "crop" in t.preprocess
+    if sized and side <= 1 << (t.d_scales - 1):
+        want = f"{(side - 1).bit_length()} or fewer for pictures of {side} pixels"
+        raise expected("--d-scales", t.d_scales, want, "lower it, or train at a larger --size")
+
+
 def items_of(data: Data) -> list[Item]:
     if data.data is not None:
         return find(data.data, data.split)

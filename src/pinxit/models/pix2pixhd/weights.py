@@ -19,7 +19,7 @@ from pinxit.errors import PinxitError, expected
 from pinxit.modelfile import ModelFile
 from pinxit.models.pix2pixhd.config import Network, Training
 from pinxit.models.pix2pixhd.network import Discriminator, Encoder, Generator
-from pinxit.official import fill, read_options, read_state
+from pinxit.official import fill, read_options, read_state, released_files
 from pinxit.recipe import state_on_cpu
 
 CITYSCAPES = 35
@@ -204,23 +204,6 @@ def inputs_of(
     if not unknown:
         known = dataclasses.replace(known, ignore=())
     return dataclasses.replace(network, labels=len(known.labels), unknown=unknown), known
-
-
-def released_files(sources: Sequence[Path], epoch: str) -> tuple[Path, Path | None]:
-    """The generator's file, and the encoder's where there is one."""
-    if len(sources) == 1 and sources[0].is_dir():
-        encoder = sources[0] / f"{epoch}_net_E.pth"
-        return sources[0] / f"{epoch}_net_G.pth", encoder if encoder.is_file() else None
-    by_part: dict[str, Path] = {}
-    for path in sources:
-        part = re.search(r"_net_([GE])\.pth$", path.name)
-        if not part or not path.is_file():
-            got = "not there" if not path.exists() else "of another name"
-            raise expected(f"'{path}'", got, "a folder, or files *_net_G.pth and *_net_E.pth", "check the path")
-        by_part[part[1]] = path
-    if "G" not in by_part:
-        raise expected("the generator's file", "missing", "a *_net_G.pth", "name it too")
-    return by_part["G"], by_part.get("E")
 
 
 def from_options(o: Mapping[str, Any]) -> tuple[Network, Training]:

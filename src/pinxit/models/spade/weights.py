@@ -6,20 +6,19 @@ Names of files, options and tensors are facts read from checkpoints of the offic
 from __future__ import annotations
 
 import dataclasses
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pinxit.data.labels import load_label_set, numbered
 from pinxit.errors import expected, unknown_name
 from pinxit.modelfile import ModelFile
 from pinxit.models.spade.config import PRESETS, UPSAMPLINGS, Network, Training
 from pinxit.models.spade.network import Encoder, Generator
+from pinxit.official import fill, read_options, read_state, released_files
 from pinxit.recipe import state_on_cpu
 
 RELEASES = ("coco", "ade20k", "cityscapes")
@@ -86,48 +85,18 @@ def _numbered(name: str, pattern: str, word: str, conv: str, norm: str | None) -
 def load_official(network: nn.Module, path: Path, norm: str = "instance") -> None:
     """Fill `network` with the official checkpoint at `path`; every name and shape must agree.
 
-    `num_batches_tracked`, which the computation never reads, is the only tensor passed over.
-
     Raises `PinxitError` for a file that is damaged, holds code, or belongs to another network.
     """
-    theirs = {k: v for k, v in read_tensors(path).items() if not k.endswith("num_batches_tracked")}
-    table = official_names(network, norm)
-    ours = network.state_dict()
-    kind = type(network).__name__
-    advice = "check --preset, or that this is the right file"
-    for name, official in table.items():
-        if official not in theirs:
-            raise expected(f"weights '{path}'", f"without {official}", f"a SPADE {kind} of this preset", advice)
-        got, want = tuple(theirs[official].shape), tuple(ours[name].shape)
-        if got != want:
-            raise expected(f"{official} in '{path}'", f"of shape {got}", f"{want} as this preset has it", advice)
-    extra = sorted(set(theirs) - set(table.values()))
-    if extra:
-        raise expected(f"weights '{path}'", f"with {extra[0]}", f"a SPADE {kind} of this preset", advice)
-    network.load_state_dict({name: theirs[official] for name, official in table.items()})
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict in a `.pth`, without ever executing what a pickle may hold.
-
-    Raises `PinxitError` where there is none, or anything beside tensors.
-    """
-    if not path.is_file():
-        raise expected(f"weights '{path}'", "not there", "a .pth file", "check the folder's name")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch names the refused object in its long message; the rest of it advises to load unsafely.
-        found = re.search(r"(?:GLOBAL|global|class|function) ['\"]?([\w.]+)", str(error))
-        what = f"the Python object {found[1]}" if found else "something beside tensors"
-        raise expected(f"weights '{path}'", f"holding {what}", "tensors only", "do not trust this file") from error
-    except Exception as error:  # a damaged file makes torch raise anything, IndexError and AssertionError included
-        raise expected(f"weights '{path}'", "damaged", "a whole .pth file", "download it again") from error
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise expected(
-            f"weights '{path}'", f"a {type(state).__name__}", "a dict of tensors", "use the latest_net_*.pth"
-        )
-    return dict(state)
+    # SPADE's batch norms have no weights, so that their statistics look like those of old instance norms.
+    fill(
+        network,
+        read_state(path),
+        official_names(network, norm),
+        f"weights '{path}'",
+        f"a SPADE {type(network).__name__} of this preset",
+        advice="check --preset, or that this is the right file",
+        old_norms=False,
+    )
 
 
 def import_release(
@@ -146,14 +115,14 @@ def import_release(
 
     Raises `PinxitError`.
     """
-    generator, encoder = _released_files([source] if isinstance(source, Path) else source, epoch)
+    generator, encoder = released_files([source] if isinstance(source, Path) else source, epoch)
     options = generator.with_name("opt.txt")
     if preset is not None:
         if preset not in RELEASES:
             raise unknown_name("preset", preset, RELEASES)
         network = PRESETS[preset].network
     elif options.is_file():
-        network, _ = from_options(read_opt_txt(options))
+        network, _ = from_options(read_options(options))
     else:
         raise expected("--preset", "missing", f"one of {', '.join(RELEASES)}", "name it, as there is no opt.txt")
     if network.vae and encoder is None and generator.is_file():
@@ -178,44 +147,6 @@ def import_release(
             f"label set {labels.name!r}", got, f"{network.labels} as the weights", "name the set they were for"
         )
     return ModelFile("spade", dataclasses.asdict(network), tensors, labels.to_json(), card)
-
-
-def _released_files(sources: Sequence[Path], epoch: str) -> tuple[Path, Path | None]:
-    """The generator's file, and the encoder's where there is one."""
-    if len(sources) == 1 and sources[0].is_dir():
-        encoder = sources[0] / f"{epoch}_net_E.pth"
-        return sources[0] / f"{epoch}_net_G.pth", encoder if encoder.is_file() else None
-    by_part: dict[str, Path] = {}
-    for path in sources:
-        part = re.search(r"_net_([GE])\.pth$", path.name)
-        if not part or not path.is_file():
-            got = "not there" if not path.exists() else "of another name"
-            raise expected(f"'{path}'", got, "a folder, or files *_net_G.pth and *_net_E.pth", "check the path")
-        by_part[part[1]] = path
-    if "G" not in by_part:
-        raise expected("the generator's file", "missing", "a *_net_G.pth", "name it too")
-    return by_part["G"], by_part.get("E")
-
-
-def read_opt_txt(path: Path) -> dict[str, Any]:
-    """The options in an `opt.txt`, whose lines read `name: value [default: other]`."""
-    options: dict[str, Any] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        match = re.match(r"\s*(\w+): (.*?)\s*(?:\[default: .*\])?\s*$", line)
-        if match:
-            options[match[1]] = _value(match[2])
-    return options
-
-
-def _value(text: str) -> Any:
-    if text in ("True", "False"):
-        return text == "True"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
 
 
 def from_options(options: Mapping[str, Any]) -> tuple[Network, Training]:

@@ -62,6 +62,8 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> Pix2PixHDReci
     if t.checkpointing and options.network.norm == "batch":
         want = "none with batch norm, whose statistics would count each batch twice"
         raise expected("--checkpointing", "given", want, "leave it out, or take --norm instance")
+    if t.preprocess == "fixed" or "crop" in t.preprocess:  # else the pictures tell, one by one
+        require_scales(t.d_scales, *options.network.size)
     perceptual = perceptual_of(options)  # before the check of the data, which may take minutes
     pictures = options.network.source == "pictures"
     network, label_set, open = (open_pictures if pictures else open_labels)(options, seed, workers)
@@ -165,13 +167,12 @@ def require_size(network: Network) -> None:
         raise expected("--size", got, want, "round it, or take fewer --downsamplings")
 
 
-def require_scales(network: Network, t: Training) -> None:
-    """Raises `PinxitError` where the coarsest discriminator would see one pixel, which no norm takes."""
-    side = min(network.size)
-    sized = t.preprocess == "fixed" or "crop" in t.preprocess
-    if sized and side <= 1 << (t.d_scales - 1):
-        want = f"{(side - 1).bit_length()} or fewer for pictures of {side} pixels"
-        raise expected("--d-scales", t.d_scales, want, "lower it, or train at a larger --size")
+def require_scales(scales: int, height: int, width: int) -> None:
+    """Raises `PinxitError` where the coarsest of so many discriminators would see one pixel, which no norm takes."""
+    side = min(height, width)
+    if side <= 1 << (scales - 1):
+        want = f"{(side - 1).bit_length()} or fewer for pictures of {height}x{width} (height x width)"
+        raise expected("--d-scales", scales, want, "lower it, or train at a larger --size")
 
 
 def items_of(data: Data) -> list[Item]:
@@ -329,11 +330,13 @@ class Pix2PixHDRecipe(Recipe):
         return {name: loss.detach() for name, loss in losses.items()}
 
     def require_divisible(self, height: int, width: int) -> None:
-        """Raises `PinxitError` for a size that the halvings do not divide, as preprocess modes without a crop give."""
+        """Raises `PinxitError` for a size that the halvings do not divide, as preprocess modes without a crop give, or
+        that is too small for D."""
         multiple = self.network.multiple >> (self.network.enhancers - self.G.level)
         if height % multiple or width % multiple:
             got, want = f"{height}x{width} (height x width)", f"multiples of {multiple}"
             raise expected("picture size after --preprocess", got, want, "choose fixed, or a mode that crops")
+        require_scales(len(self.D.scales), height, width)
 
     def paint(
         self, semantics: Tensor, source: Tensor, photo: Tensor, instances: Tensor | None, *, gather: bool = False

@@ -107,6 +107,17 @@ def test_replacing_keeps_the_older_file_when_writing_fails(tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
 
 
+def test_replacing_takes_the_folders_it_made_with_it(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "old/new/newer/x.txt"):
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "old/new/newer/x.txt"):
+        (tmp_path / "old/new/another").touch()
+        raise ZeroDivisionError
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["another", "new", "old"]
+
+
 def test_replacing_shows_the_new_file_only_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "x.txt"
     with replacing(target) as temporary:

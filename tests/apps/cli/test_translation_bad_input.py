@@ -52,7 +52,10 @@ def save_sides(folder: Path, a: int, b: int, suffix: str, n: int = 2) -> None:
             elif suffix == ".npy":
                 np.save(folder / side / f"{i}.npy", array[..., 0] if channels == 1 else array)
             else:
-                tifffile.imwrite(folder / side / f"{i}.tif", array, photometric="minisblack", planarconfig="contig")
+                planar = None if channels == 1 else "contig"
+                tifffile.imwrite(
+                    folder / side / f"{i}.tif", array.squeeze(), photometric="minisblack", planarconfig=planar
+                )
 
 
 KINDS = {
@@ -150,14 +153,12 @@ def test_reading_and_writing_lose_nothing(
 
 
 def test_dropout_that_a_model_was_told_to_keep_hangs_on_the_seed(place: Path, pinxit: Pinxit) -> None:
-    assert pinxit(*PIX2PIX.split(), "rgb", "--test-dropout").status == 0
-    for tile in ("", "--tile 64"):
-        for name, seed in (("one", 0), ("again", 0), ("other", 5)):
-            command = f"translate run rgb/trainA/0.png --seed {seed} --out {name} {tile}"
-            assert pinxit(*command.split()).status == 0
-        one, again, other = (Path(name, "0.png").read_bytes() for name in ("one", "again", "other"))
-        assert one == again
-        assert one != other
+    assert pinxit(*PIX2PIX.split(), "tif4", "--test-dropout", "--depth", "6").status == 0
+    for name, seed in (("one", 0), ("again", 0), ("other", 5)):
+        assert pinxit("translate", "run", "tif4/trainA/0.tif", "--seed", seed, "--out", name).status == 0
+    one, again, other = (Path(name, "0.tif").read_bytes() for name in ("one", "again", "other"))
+    assert one == again
+    assert one != other
 
 
 # What is wrong, done to the current folder.
@@ -189,7 +190,11 @@ def save(path: str, *shape: int, dtype: type = np.uint8) -> Callable[[], None]:
 
 
 def without(*paths: str) -> Callable[[], None]:
-    return lambda: [Path(path).unlink() for path in paths] and None
+    def wrong() -> None:
+        for path in paths:
+            Path(path).unlink()
+
+    return wrong
 
 
 def other_suffix() -> None:
@@ -324,6 +329,11 @@ BAD: dict[str, tuple[Callable[[], None], str, tuple[str, ...]]] = {
         ("format of 'a.png' is .png", ".tif or .npy for a 7-channel uint16 picture"),
     ),
     "norm of instance norm": (nothing, "translate both_ways rgb/trainA --norm running", ("--norm is given",)),
+    "dropout of a U-Net too shallow for any": (
+        nothing,
+        "translate of_rgb rgb/trainA --dropout",
+        ("--dropout is given, expected a model with dropout, which 'of_rgb' is not", "leave it out"),
+    ),
     "dropout of none": (nothing, "translate both_ways rgb/trainA --dropout", ("--dropout is given",)),
     "a checkpoint for a model": (nothing, "translate of_rgb/state.pt rgb/trainA", ("'of_rgb/state.pt' is unreadable",)),
     "a discriminator too deep": (
@@ -396,7 +406,8 @@ def test_what_only_a_window_shows_leaves_nothing_behind(place: Path, pinxit: Pin
     """Where pictures are read in windows, no look at all of them comes first."""
     wrong()
     before, folders = files_in(place), folders_in(place)
-    ran = pinxit(*"translate of_npy1 npy1/trainA/1.npy --tile 64 --overlap 8 --out new/deep".split())
+    command = "translate of_npy1 npy1/trainA/1.npy --tile 64 --overlap 8 --out new/deep"
+    ran = pinxit(*command.split())
     assert (ran.status, ran.out) == (2, "")
     assert_one_line(ran.err.splitlines(keepends=True)[-1])
     assert "'npy1/trainA/1.npy' is" in ran.err

@@ -150,7 +150,6 @@ class Job:
     def __init__(self, o: Translate, model: Any, file: Path, output: Path) -> None:
         """Raises `PinxitError` for a picture that the model does not take."""
         from pinxit.data.rasters import open_regions, raster_info, require_kind
-        from pinxit.nn.dropout import Dropout
         from pinxit.nn.tiling import plan, work
 
         self.options, self.model, self.file, self.output = o, model, file, output
@@ -165,8 +164,6 @@ class Job:
                 self.flat = reader.flat
         self.tiling: Tiling | None = None
         self.norms = model.norms()
-        # By --dropout, or by the model's own test_dropout.
-        noisy = any(isinstance(module, Dropout) and module.at_test for module in model.network.modules())
         self.work = self.height * self.width / 1e6
         self.low, self.high = math.inf, -math.inf
         whole = o.tile == 0 or (o.tile is None and self.height * self.width <= WHOLE)
@@ -179,7 +176,7 @@ class Job:
             multiple=model.multiple,
             margin=model.margin,
             overlap=o.overlap,
-            fade=noisy or (o.statistics == "tile" and len(self.norms) > 0),
+            fade=is_noisy(model) or (o.statistics == "tile" and len(self.norms) > 0),
         )
         self.window = self.tiling.rows.size * self.tiling.columns.size / 1e6
         self.work = work(self.tiling, self.norms, o.statistics) * self.window
@@ -288,6 +285,8 @@ def open_model(o: Translate) -> Any:
         got = f"a {file.method} of label maps"
         raise expected(f"model '{o.model}'", got, "one that makes pictures of pictures", "use pinxit paint")
     model = importlib.import_module(f"{METHODS[file.method]}.generate").load(file, str(pick_device(o.device)))
+    if o.dropout and not is_noisy(model):  # a U-Net that is not deep enough for any
+        raise expected("--dropout", "given", f"a model with dropout, which '{o.model}' is not", "leave it out")
     if o.direction is not None:
         if not hasattr(model, "towards"):
             want = f"nothing: model '{o.model}' knows one way, the one it was trained for"
@@ -298,6 +297,13 @@ def open_model(o: Translate) -> Any:
             raise PinxitError(re.sub("^direction ", "--direction ", str(error))) from error
     require_windows(o, model)
     return model
+
+
+def is_noisy(model: Any) -> bool:
+    """Whether its pictures hang on the seed: by --dropout, or by the model's own test_dropout."""
+    from pinxit.nn.dropout import Dropout
+
+    return any(isinstance(module, Dropout) and module.at_test for module in model.network.modules())
 
 
 def require_windows(o: Translate, model: Any) -> None:

@@ -1,10 +1,12 @@
 """What makes `fast` fast, an idea at a time: each row has all ideas of the rows above it and one more.
 
     python benchmarks/singan_ideas.py PHOTO ... --size 96 --steps 100 --out ideas.jsonl
+    python benchmarks/singan_ideas.py PHOTO ... --size 250 --iteration
 
 Each training is a process of its own with one thread; its time is what the processor worked for it, so that other
 work may go on beside it. Time and memory are ratios to the first row of the same photo; the table has
-the means over the photos.
+the means over the photos. With --iteration nothing is trained: what one iteration at the finest scale takes, of photos
+on which a whole training as the paper's would take days.
 """
 
 from __future__ import annotations
@@ -73,21 +75,42 @@ def measured(o: Options) -> dict[str, float]:
     return {"time": seconds, "memory": memory, **worth}
 
 
+def iteration(o: Options) -> dict[str, float]:
+    """One iteration at the finest scale, of new networks: seconds of one core, and peak bytes above those before it."""
+    torch.set_num_threads(1)
+    recipe = build(o, seed=0)
+    *_, stage = recipe.stages()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    recipe.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue] - untyped
+    batches, times = stage.batches(0), []
+    with torch.autocast("cpu", torch.bfloat16, enabled=o.training.bf16):
+        recipe.prepare()
+        for i in range(1 + o.training.penalty_every):
+            begun = time.process_time()
+            stage.step(next(batches), i)
+            times.append(time.process_time() - begun)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"time": sum(times[1:]) / (len(times) - 1), "memory": memory}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("ideas.jsonl"))
+    parser.add_argument("--iteration", action="store_true", help="one iteration at the finest scale, no training")
     parser.add_argument("--one", type=int, help="measure this row alone and print it; used by the others")
     o = parser.parse_args()
     if o.one is not None:
-        print(json.dumps(measured(options(o.one, o.photos[0], o.size, o.steps))))
+        measure = iteration if o.iteration else measured
+        print(json.dumps(measure(options(o.one, o.photos[0], o.size, o.steps))))
         return
     rows: dict[str, list[dict[str, float]]] = {name: [] for name, _ in IDEAS}
     for photo in o.photos:
         for ideas, (name, _) in enumerate(IDEAS, 1):
             command = [__file__, str(photo), "--size", str(o.size), "--steps", str(o.steps), "--one", str(ideas)]
+            command += ["--iteration"] * o.iteration
             told = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True).stdout
             rows[name].append(json.loads(told))
             with o.out.open("a", encoding="utf-8") as file:

@@ -19,6 +19,14 @@ def expected(thing: str, got: object, want: object, remedy: str) -> PinxitError:
     return PinxitError(f"{thing} is {got}, expected {want}; {remedy}")
 
 
+def at_least(options: object, lowest: float, *names: str) -> None:
+    """Raises `PinxitError` for the first of the options `names` that is below `lowest`, or not a number."""
+    for name in names:
+        value = getattr(options, name)
+        if not lowest <= value < float("inf"):
+            raise expected(f"--{name.replace('_', '-')}", value, f"{lowest} or more", "correct it")
+
+
 def unknown_name(thing: str, got: str, names: Iterable[str]) -> PinxitError:
     """As `expected`, for a name out of a list; the remedy is the nearest name, or how to see them all."""
     names = sorted(names)

@@ -10,7 +10,7 @@ import tyro
 
 from pinxit.data.kinds import Kind
 from pinxit.data.modes import Mode
-from pinxit.errors import expected
+from pinxit.errors import at_least, expected
 
 Direction = Literal["AtoB", "BtoA"]
 
@@ -113,14 +113,6 @@ class Training:
         at_least(self, 0, "lr", "gradient_penalty", "l1", "init_gain")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise expected("--betas", " ".join(map(str, self.betas)), "two numbers from 0 to below 1", "correct it")
-
-
-def at_least(options: Network | Training, lowest: int, *names: str) -> None:
-    """Raises `PinxitError` for the first of the options `names` that is below `lowest`, or not a number."""
-    for name in names:
-        value = getattr(options, name)
-        if not lowest <= value < float("inf"):
-            raise expected(f"--{name.replace('_', '-')}", value, f"{lowest} or more", "correct it")
 
 
 @dataclass(frozen=True)

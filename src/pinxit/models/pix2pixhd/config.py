@@ -10,7 +10,7 @@ import tyro
 
 from pinxit.data.kinds import Kind
 from pinxit.data.modes import Mode
-from pinxit.errors import expected
+from pinxit.errors import at_least, expected
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,6 @@ class Training:
             raise expected("--betas", " ".join(map(str, self.betas)), "two numbers from 0 to below 1", "correct it")
         if self.frozen_steps and not self.coarse_steps:
             raise expected("--frozen-steps", self.frozen_steps, "0 without --coarse-steps", "give both or none")
-
-
-def at_least(options: Network | Training, lowest: int, *names: str) -> None:
-    """Raises `PinxitError` for the first of the options `names` that is below `lowest`, or not a number."""
-    for name in names:
-        value = getattr(options, name)
-        if not lowest <= value < float("inf"):
-            raise expected(f"--{name.replace('_', '-')}", value, f"{lowest} or more", "correct it")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pinxit.data.modes import Mode
-from pinxit.errors import expected
+from pinxit.errors import at_least, expected
 
 Upsamplings = Literal["normal", "more", "most"]
 UPSAMPLINGS: dict[Upsamplings, int] = {"normal": 5, "more": 6, "most": 7}
@@ -108,14 +108,6 @@ class Training:
             raise expected("--ema", self.ema, "a decay below 1", "lower it; 0 is off")
         if self.betas is not None and not all(0 <= beta < 1 for beta in self.betas):
             raise expected("--betas", " ".join(map(str, self.betas)), "two numbers from 0 to below 1", "correct it")
-
-
-def at_least(options: Network | Training, lowest: int, *names: str) -> None:
-    """Raises `PinxitError` for the first of the options `names` that is below `lowest`, or not a number."""
-    for name in names:
-        value = getattr(options, name)
-        if not lowest <= value < float("inf"):
-            raise expected(f"--{name.replace('_', '-')}", value, f"{lowest} or more", "correct it")
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,7 @@ PRESETS: dict[str, Options] = {
         network=Network(max_size=40, min_size=16, width=4, min_width=4), training=Training(steps=5, decay_from=4)
     ),
     "draft": Options(
-        network=Network(max_width=64), training=Training(steps=150, coarse_steps=600, decay_from=105, **CHEAPER)
+        network=Network(max_width=64), training=Training(steps=120, coarse_steps=480, decay_from=84, **CHEAPER)
     ),
     "fast": Options(
         network=Network(max_width=64), training=Training(steps=600, coarse_steps=2400, decay_from=420, **CHEAPER)

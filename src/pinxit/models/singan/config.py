@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pinxit.errors import expected
+from pinxit.errors import at_least, expected
 
 Task = Literal["synthesis", "animation", "super_resolution"]
 
@@ -43,13 +43,13 @@ class Network:
     """Side of the convolutions."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "min_width", "max_width"):
-            at_least(name, getattr(self, name), 1)
-        at_least("layers", self.layers, 2)
+        at_least(self, 1, "width", "min_width", "max_width")
+        at_least(self, 2, "layers")
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise expected("--kernel", self.kernel, "odd, 1 or more", "choose 3")
-        at_least("min_size", self.smallest, self.receptive_field + 1)
-        at_least("max_size", self.max_size, self.smallest)
+        if self.smallest <= self.receptive_field:
+            raise expected("--min-size", self.smallest, f"{self.receptive_field + 1} or more", "correct it")
+        at_least(self, self.smallest, "max_size")
         if not 0.1 <= self.scale_factor <= 0.95:
             raise expected("--scale-factor", self.scale_factor, "0.1..0.95", "choose one near 0.75")
         if not 1.1 <= self.enlarge <= 16:
@@ -121,12 +121,10 @@ class Training:
     """Whether --precision auto computes convolutions in bfloat16 where the machine is quick at it."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "d_steps", "g_steps", "penalty_every", "crops", "batch"):
-            at_least(name, getattr(self, name), 1)
-        for name in ("coarse_steps", "decay_from", "lr", "penalty", "noise", "crop", "pool"):
-            at_least(name, getattr(self, name), 0)
+        at_least(self, 1, "steps", "d_steps", "g_steps", "penalty_every", "crops", "batch")
+        at_least(self, 0, "coarse_steps", "decay_from", "lr", "penalty", "noise", "crop", "pool")
         if self.reconstruction is not None:
-            at_least("reconstruction", self.reconstruction, 0)
+            at_least(self, 0, "reconstruction")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise expected("--betas", " ".join(map(str, self.betas)), "two numbers from 0 to below 1", "correct it")
 
@@ -138,12 +136,6 @@ class Training:
         """Iterations at a scale of this size."""
         cheaper = self.crops * self.crop**2 / (height * width)
         return max(self.steps, min(self.coarse_steps, int(self.steps * cheaper)))
-
-
-def at_least(name: str, value: float, lowest: float) -> None:
-    """Raises `PinxitError` for an option that is below `lowest`, or not a number."""
-    if not lowest <= value < float("inf"):
-        raise expected(f"--{name.replace('_', '-')}", value, f"{lowest} or more", "correct it")
 
 
 @dataclass(frozen=True)

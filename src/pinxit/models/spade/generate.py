@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +17,26 @@ from pinxit.data.labels import LabelSet, numbered
 from pinxit.errors import expected
 from pinxit.modelfile import ModelFile
 from pinxit.models.spade.config import Network
-from pinxit.models.spade.network import Encoder, Generator
+from pinxit.models.spade.network import Encoder, Generator, Modulations
 
 T = TypeVar("T", bound=torch.nn.Module)
 
 Style = int | Image.Image | np.ndarray
 """A seed, a picture whose style to take (through the encoder), or a vector z [z_dim] itself."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A label map that a model has admitted, to be painted in many styles. Make one with `Model.canvas`."""
+
+    height: int
+    width: int
+    """The map's own, which pictures are cropped to."""
+    labels: Tensor
+    instances: Tensor | None
+    """int64 [1, H, W], padded."""
+    modulations: Modulations | None = None
+    """All that hangs on the map alone, once `Model.prepared` has computed it."""
 
 
 class Model:
@@ -53,9 +67,17 @@ class Model:
 
         Raises `PinxitError` for an index the model does not know, or instances of another size.
         """
+        canvas = self.canvas(map, instances)
+        self._warn_of_size(*map.shape)
+        return self.paint_on(canvas, style)
+
+    def canvas(self, map: np.ndarray, instances: np.ndarray | None = None) -> Canvas:
+        """A map, with instances as for `paint`, that many pictures are to be painted of.
+
+        Raises `PinxitError` for an index the model does not know, or instances of another size.
+        """
         self._admit(map, instances)
         height, width = map.shape
-        self._warn_of_size(height, width)
         step = 1 << self.G.doublings
         margin = [(0, -height % step), (0, -width % step)]
         own_statistics = self.network.norm == "instance" or self.network.norm_at_test == "batch"
@@ -65,10 +87,26 @@ class Model:
         ids = None
         if self.network.instances:
             ids = self._tensor(np.pad(map if instances is None else instances, margin, mode="edge"))
+        return Canvas(height, width, labels, ids)
+
+    def prepared(self, canvas: Canvas) -> Canvas:
+        """The canvas with all computed that hangs on its map alone, which is most of a picture's time; it takes
+        `bytes_prepared` of memory."""
+        with torch.inference_mode():
+            return replace(canvas, modulations=self.G.modulations(canvas.labels, canvas.instances))
+
+    def bytes_prepared(self, canvas: Canvas) -> int:
+        return 4 * self.G.size_of_modulations(*canvas.labels.shape[1:])
+
+    def paint_on(self, canvas: Canvas, style: Style = 0) -> Image.Image:
+        """As `paint`, of the map of a canvas, prepared or not, which makes no difference to the picture."""
         z = self._tensor(self.style(style))[0][None] if self.network.vae else None
         with torch.inference_mode():
-            picture = self.G(labels, ids, z)
-        return to_image(picture[0, :, :height, :width].float().cpu())
+            if canvas.modulations is None:
+                picture = self.G(canvas.labels, canvas.instances, z)
+            else:
+                picture = self.G.paint(canvas.modulations, z)
+        return to_image(picture[0, :, : canvas.height, : canvas.width].float().cpu())
 
     def variations(
         self, map: np.ndarray, n: int, seed: int = 0, instances: np.ndarray | None = None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pinxit.data.video import KINDS, require_writable, write_animation
+from pinxit.data.video import BY_PILLOW, KINDS, require_writable, write_animation
 from pinxit.errors import PinxitError
 
 COLORS = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (230, 230, 230), (20, 20, 20)]
@@ -27,7 +27,7 @@ def photos(number: int, size: tuple[int, int] = (64, 48)) -> list[Image.Image]:
 
 def decoded(path: Path) -> list[np.ndarray]:
     """The frames of a file as players show them, RGB."""
-    if path.suffix == ".gif":
+    if path.suffix in BY_PILLOW:
         with Image.open(path) as image:
             return [np.asarray(frame_at(image, i)) for i in range(getattr(image, "n_frames", 1))]
     av = pytest.importorskip("av")
@@ -99,10 +99,11 @@ def test_videos_say_that_their_colours_are_those_of_bt_709(tmp_path: Path, kind:
 
 
 @pytest.mark.parametrize("fps", [0.5, 7, 10, 24, 30, 33.3, 49, 50])
-def test_rounded_times_of_a_gif_do_not_add_up(tmp_path: Path, fps: float) -> None:
+@pytest.mark.parametrize("kind", BY_PILLOW)
+def test_rounded_times_of_a_gif_do_not_add_up(tmp_path: Path, kind: str, fps: float) -> None:
     pictures = photos(31, (12, 8))
-    write_animation(pictures, tmp_path / "a.gif", fps)
-    with Image.open(tmp_path / "a.gif") as image:
+    write_animation(pictures, tmp_path / f"a{kind}", fps)
+    with Image.open(tmp_path / f"a{kind}") as image:
         lengths = []
         for i in range(image.n_frames):  # pyright: ignore[reportAttributeAccessIssue]
             image.seek(i)
@@ -117,6 +118,16 @@ def test_a_gif_starts_over_unless_it_is_not_to(tmp_path: Path) -> None:
         write_animation(flat(), tmp_path / "a.gif", 10, loop=loop)
         with Image.open(tmp_path / "a.gif") as image:
             assert image.info.get("loop") == (0 if loop else None)
+        write_animation(flat(), tmp_path / "a.png", 10, loop=loop)
+        with Image.open(tmp_path / "a.png") as image:
+            assert image.info["loop"] == (0 if loop else 1)
+
+
+def test_a_png_loses_nothing(tmp_path: Path) -> None:
+    pictures = photos(12)
+    write_animation([*pictures, pictures[-1]], tmp_path / "a.png", 10)
+    frames = decoded(tmp_path / "a.png")
+    assert all(np.array_equal(found, np.asarray(picture)) for found, picture in zip(frames, pictures, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,9 +137,9 @@ def test_a_single_frame_and_many_alike(tmp_path: Path, kind: str) -> None:
     write_animation(flat()[:1], path, 10)
     assert len(decoded(path)) == 1
     write_animation(flat()[:1] * 655, path, 1)
-    if kind == ".gif":
+    if kind in BY_PILLOW:
         with Image.open(path) as image:
-            assert image.info["duration"] == 655_000
+            assert image.info.get("duration") == {".gif": 655_000, ".png": None}[kind]
     else:
         assert len(decoded(path)) == 655
 
@@ -140,7 +151,7 @@ def test_pictures_of_any_mode(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[list[Image.Image], str, float, str]] = {
-    "no suffix": (flat(), "walk", 10, r"animation '.*walk' is of no kind, expected a name ending in .gif, .mp4 or"),
+    "no suffix": (flat(), "walk", 10, r"animation '.*walk' is of no kind, expected a name ending in .png, .gif, .mp4"),
     "another suffix": (flat(), "walk.avi", 10, r"'.*walk.avi' is of kind '.avi', .*; name it so"),
     "no frame": ([], "walk.gif", 10, "the number of frames is 0, expected 1 or more"),
     "sizes": (
@@ -154,6 +165,7 @@ BAD: dict[str, tuple[list[Image.Image], str, float, str]] = {
     "fps below 0": (flat(), "walk.gif", -3, "fps is -3, expected 0.1..50 for .gif"),
     "fps no number": (flat(), "walk.webm", float("nan"), "fps is nan, expected"),
     "fps without end": (flat(), "walk.webm", float("inf"), "fps is inf, expected"),
+    "fps of a png": (flat(), "walk.png", 60, "fps is 60, expected 0.1..50 for .png; choose another"),
     "fps of a gif": (flat(), "walk.gif", 60, "fps is 60, expected 0.1..50 for .gif; choose another"),
     "long gif": (flat()[:1] * 700, "walk.gif", 1, r"is 700 s long, expected at most 655 s .*; name it .mp4 or .webm"),
 }
@@ -169,9 +181,10 @@ def test_bad_input_is_told_and_an_older_file_stays(tmp_path: Path, case: str) ->
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"older"]
 
 
-def test_without_the_extra_only_gif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_only_gif_and_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    write_animation(flat(), tmp_path / "a.gif", 10)
+    for kind in BY_PILLOW:
+        write_animation(flat(), tmp_path / f"a{kind}", 10)
     for kind in (".mp4", ".webm"):
         with pytest.raises(PinxitError, match=rf'a\{kind}\' is .*; name it .gif, or pip install "pinxit\[video\]"'):
             require_writable(tmp_path / f"a{kind}", 10, 5)

@@ -1,4 +1,4 @@
-"""Pictures in motion: GIF by Pillow; MP4 and WebM by PyAV, which comes with the extra `video`."""
+"""Pictures in motion: GIF and animated PNG by Pillow; MP4 and WebM by PyAV, which comes with the extra `video`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ ENCODERS: dict[str, tuple[Literal["libx264", "libvpx-vp9"], dict[str, str]]] = {
 }
 """Codec and its options, chosen so that one sees no loss."""
 
-KINDS = (".gif", *ENCODERS)
+BY_PILLOW = (".png", ".gif")
+KINDS = (*BY_PILLOW, *ENCODERS)
 
 LEAST_FPS, MOST_FPS, MOST_FPS_GIF = 0.1, 240, 50
 """Viewers slow a GIF down whose frames last less than 20 ms."""
 LONGEST_GIF = 655
 """Seconds: the longest that one frame can last, which all become where they are alike."""
 LONGEST_SIDE = 16384
-"""Pixels; what all three can hold."""
+"""Pixels; what all of them can hold."""
 
 BT709 = 1
 """The number of this standard of colours among those of ITU-T H.273, which MP4 and WebM use."""
@@ -39,6 +40,9 @@ def write_animation(frames: Sequence[Image.Image], path: Path, fps: float, *, lo
     GIF: the frames share one palette of 256 colours, the others are dithered. Times are multiples of 10 ms there: a
     frame may be shown 5 ms too early or late, which does not add up; and frames that are alike become one, for as long.
     `loop`: whether it starts over and over.
+
+    PNG: the same in the frames' own colours, without any loss; viewers that know no animated PNG show the first frame.
+    Where all frames are alike, it is a plain PNG.
 
     MP4 (H.264) and WebM (VP9) leave the last to the player. H.264 needs even sizes: in both, the last row or column is
     repeated where the size is odd, so that nothing is cut off.
@@ -56,8 +60,8 @@ def write_animation(frames: Sequence[Image.Image], path: Path, fps: float, *, lo
         got = f"{frames[0].width}x{frames[0].height} (width x height)"
         raise expected("size of the frames", got, f"at most {LONGEST_SIDE} px a side", "make them smaller")
     with replacing(path) as temporary, temporary.open("wb") as file:
-        if path.suffix.lower() == ".gif":
-            _write_gif(frames, file, fps, loop)
+        if path.suffix.lower() in BY_PILLOW:
+            _write_pictures(frames, file, fps, loop, path.suffix.lower())
         else:
             _write_video(frames, file, fps, path)
 
@@ -74,13 +78,13 @@ def require_writable(path: Path, fps: float, frames: int) -> None:
         raise expected(f"animation '{path}'", f"of kind {kind!r}" if kind else "of no kind", want, "name it so")
     if frames < 1:
         raise expected("the number of frames", frames, "1 or more", "add some")
-    most = MOST_FPS_GIF if kind == ".gif" else MOST_FPS
+    most = MOST_FPS_GIF if kind in BY_PILLOW else MOST_FPS
     if not LEAST_FPS <= fps <= most:
         raise expected("fps", f"{fps:g}", f"{LEAST_FPS}..{most} for {kind}", "choose another")
-    if kind == ".gif" and frames / fps > LONGEST_GIF:
+    if kind in BY_PILLOW and frames / fps > LONGEST_GIF:
         got = f"{frames / fps:.0f} s long"
-        raise expected(f"animation '{path}'", got, f"at most {LONGEST_GIF} s in a .gif", "name it .mp4 or .webm")
-    if kind != ".gif":
+        raise expected(f"animation '{path}'", got, f"at most {LONGEST_GIF} s in a {kind}", "name it .mp4 or .webm")
+    if kind not in BY_PILLOW:
         try:
             import av  # noqa: F401 - whether it is there
         except ImportError as error:
@@ -89,12 +93,18 @@ def require_writable(path: Path, fps: float, frames: int) -> None:
             raise expected(f"animation '{path}'", got, "a .gif, or PyAV installed", remedy) from error
 
 
-def _write_gif(frames: Sequence[Image.Image], file: BinaryIO, fps: float, loop: bool) -> None:
-    palette = _palette(frames)
-    few = [f.convert("RGB").quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for f in frames]
+def _write_pictures(frames: Sequence[Image.Image], file: BinaryIO, fps: float, loop: bool, kind: str) -> None:
+    """Both kinds with the times of a GIF: an animated PNG takes others too, but not of long frames."""
     # Rounded ends, not rounded lengths, so that the errors do not add up.
     ends = [round(100 * i / fps) for i in range(len(frames) + 1)]
     milliseconds = [10 * (end - start) for start, end in pairwise(ends)]
+    full = [f.convert("RGB") for f in frames]
+    if kind == ".png":
+        first, *rest = full
+        first.save(file, "PNG", save_all=True, append_images=rest, duration=milliseconds, loop=0 if loop else 1)
+        return
+    palette = _palette(full)
+    few = [f.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for f in full]
     forever = {"loop": 0} if loop else {}
     few[0].save(file, format="GIF", save_all=True, append_images=few[1:], duration=milliseconds, **forever)
 

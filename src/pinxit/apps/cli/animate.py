@@ -21,11 +21,12 @@ class Animate:
 
     model: singan.ModelPath
     out: Path = Path("animation.gif")
-    """File for the animation: .gif, .mp4 or .webm. The last two need pip install "pinxit[video]"."""
+    """File for the animation: .gif; .png, which loses no colours; .mp4 or .webm, which need
+    pip install "pinxit[video]"."""
     frames: int = 100
     """How many frames."""
     fps: float = 10.0
-    """Frames a second; a .gif has at most 50."""
+    """Frames a second; a .gif or .png has at most 50."""
     start_scale: int = 2
     """What is coarser than this scale stands still: the lower, the more moves."""
     alpha: float = 0.1

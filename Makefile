@@ -1,5 +1,8 @@
 .PHONY: check lint format test slow
 
+# TypeScript's checker reads the JSDoc types of the studio's page; it is held to one version, as the Python tools are.
+TSC = $(if $(shell command -v tsc),tsc,npx --yes --package typescript@5.9.3 tsc)
+
 check: lint test ## all that must hold before a commit
 
 lint:
@@ -7,6 +10,7 @@ lint:
 	ruff format --check .
 	pyright
 	lint-imports
+	$(TSC) -p tsconfig.json
 
 format:
 	ruff check --fix .

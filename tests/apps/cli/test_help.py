@@ -69,6 +69,7 @@ OPTIONS = {
     "data check": "[FOLDER], --maps PATH, --photos PATH, --instance-maps PATH, --split STR, --label-set STR, "
     "--a PATH, --b PATH, --unpaired",
     "info": "MODEL",
+    "studio": "--models, --demo, --host, --port, --home, --no-open, --token, --device, --threads",
 }
 
 

@@ -115,7 +115,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, li
             seen.append(jobs.list()[::-1])
             assert len(seen) < 20 * PATIENCE
             if not queued and (model := seen[-1][0]["model"]):
-                jobs.animate(model, frames=5, start_scale=1, seed=3, fps=12.5, loop=True)
+                jobs.animate(model, frames=5, start_scale=1, seed=3, fps=12.5, loop=False)
                 queued = True
             time.sleep(0.05)
         yield home, seen
@@ -165,7 +165,7 @@ def test_frames_of_an_animation_are_those_of_the_model(trained: tuple[Home, list
     png, number, fps = jobs.frames(3)
     assert (number, fps) == (5, 12.5)
     model = pinxit.load(home.path / "runs" / "waves")
-    wanted = model.animate(5, 1, 0.1, 0.9, None, 3, True)
+    wanted = model.animate(5, 1, 0.1, 0.9, None, 3, False)
     with Image.open(io.BytesIO(png)) as strip:
         assert np.array_equal(np.asarray(strip), np.concatenate([np.asarray(frame) for frame in wanted]))
     with Image.open(jobs.result(3)) as gif:

@@ -164,7 +164,9 @@ def test_what_is_kept_is_made_again(served: Served) -> None:
     assert kept in served.get("/gallery").json()
     np.testing.assert_array_equal(pixels(served.get(f"/gallery/{kept['id']}/picture")), pixels(answer))
     assert pixels(served.get(f"/gallery/{kept['id']}/thumbnail")).shape == (32, 32, 3)
+    session = served.studio.maker._sessions["demo"][1]
     again = served.post(f"/gallery/{kept['id']}/again", {"client": "a"})
+    assert served.studio.maker._sessions["demo"][1] is not session, "it was not made, but remembered"
     assert again.headers["x-pinxit-same"] == "true"
     np.testing.assert_array_equal(pixels(again), pixels(answer))
     assert served.client.delete(f"{API}/gallery/{kept['id']}").status_code == 204

@@ -479,8 +479,8 @@ class Jobs:
             assert job.model is not None
             options = {k: r[k] for k in ("frames", "fps", "start_scale", "alpha", "beta", "seed")}
             given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-            loop = "--loop" if r["loop"] else "--no-loop"
-            return ["animate", str(self.catalog.entry(job.model).path.resolve()), f"--out={place}", *given, loop]
+            given += ["--loop"] if r["loop"] else []
+            return ["animate", str(self.catalog.entry(job.model).path.resolve()), f"--out={place}", *given]
         every = [f"--log-every={LOG_EVERY}", f"--sample-every={KEEP_EVERY}", f"--checkpoint-every={KEEP_EVERY}"]
         begun = ["--resume"] if (place / STATE).is_file() else []
         photo = self._folder(job) / "photo.png"

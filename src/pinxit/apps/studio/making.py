@@ -48,9 +48,12 @@ class Maker:
         self._sessions: dict[str, tuple[Any, Session]] = {}
         self._directions: dict[tuple[str, str], tuple[Any, Any]] = {}
 
-    def make(self, recipe: dict[str, Any]) -> Made:
-        """Make a picture, hold it, and note how it was made. Raises `PinxitError`."""
+    def make(self, recipe: dict[str, Any], *, afresh: bool = False) -> Made:
+        """Make a picture, hold it, and note how it was made. `afresh`: of nothing that was computed before. Raises
+        `PinxitError`."""
         began = time.perf_counter()
+        if afresh:
+            self._sessions.pop(recipe["model"], None)
         if recipe.get("kind") not in VERBS:
             raise expected("kind of recipe", repr(recipe.get("kind")), "one of " + ", ".join(VERBS), "make it anew")
         with warnings.catch_warnings():

@@ -634,7 +634,7 @@ def routes(studio: Studio) -> APIRouter:
     async def again(id: InEntry, asked: Asked) -> Response:
         entry = await asyncio.to_thread(studio.gallery.get, id)
         recipe = _checked(entry["recipe"], asked.client)
-        new = await studio.renders.run(asked.client, lambda: studio.maker.make(recipe))
+        new = await studio.renders.run(asked.client, lambda: studio.maker.make(recipe, afresh=True))
         same = "true" if new.id == entry["picture"] else "false"
         return _picture(new, **{"X-Pinxit-Same": same})
 

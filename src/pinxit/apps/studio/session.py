@@ -50,7 +50,7 @@ class Session:
             case _:
                 raise Refused(400, "no-maps", "this model paints no label maps; choose one that does, or translate")
         self._canvases: Recent[Any] = Recent(MOST_CANVAS_BYTES, self._painter.size_of, MOST_CANVASES)
-        self._finished: Recent[Image.Image] = Recent(MOST_PICTURE_BYTES, lambda picture: 3 * math.prod(picture.size))
+        self._finished: Recent[Image.Image] = Recent(MOST_PICTURE_BYTES, lambda picture: 4 * math.prod(picture.size))
         self._styles: Recent[Any] = Recent(MOST_STYLES, lambda style: 1)
         self._lock = threading.RLock()
 

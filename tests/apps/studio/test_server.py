@@ -105,7 +105,6 @@ def test_a_map_of_colours_is_read_as_ids(served: Served) -> None:
     wrong = served.upload(np.full((4, 4, 3), 17, np.uint8), "map")
     assert "(17, 17, 17)" in refused(served.post("/models/demo/map", {"picture": wrong}), 400, "refused")
     refused(served.post("/models/fruits/map", {"picture": wrong}), 400, "refused")
-    refused(served.post("/models/demo/segment", {"picture": wrong}), 400, "refused")
 
 
 def test_what_a_model_does_not_take_is_refused(served: Served) -> None:
@@ -134,6 +133,10 @@ def test_all_that_is_made_of_one_photo(served: Served) -> None:
     photo = served.post("/models/balloons/reconstruct", {"client": "a"})
     height, width = pixels(photo).shape[:2]
     assert served.get("/models/balloons").json()["scales"][-1] == [height, width]
+    learnt = served.get("/models/balloons/photo").json()
+    server.ModelPhoto.model_validate(learnt)
+    assert pixels(served.get(f"/pictures/{learnt['picture']}")).shape == (height, width, 3)
+    refused(served.get("/models/demo/photo"), 400, "refused")
     picture = photo.headers["x-pinxit-picture"]
     mask = np.zeros((height, width), np.uint8)
     mask[10:20, 10:20] = 255

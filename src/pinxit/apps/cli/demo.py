@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
-from pinxit.apps.cli.pictures import STYLE
+from pinxit.apps.cli.pictures import FIRST_STYLES, STYLE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,7 +30,7 @@ class Demo:
     """Folder for the contact sheets, demo.png and demo_fruits.png, and the outlines."""
     styles: int = 4
     """Styles of each scene."""
-    seed: int = 19  # from here on the embedded model's styles go from sun over haze to dusk
+    seed: int = FIRST_STYLES["demo"]
     """Seed of the first style; the others follow."""
 
 

@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("pinxit.apps.cli.translate", "pictures to pictures, of any size: drawings to photos, day to night"),
     "sample": ("pinxit.apps.cli.sample", "variations of the photo that a model was trained on"),
     "super-resolve": ("pinxit.apps.cli.super_resolve", "a model's photo, enlarged"),
-    "animate": ("pinxit.apps.cli.animate", "a model's photo in motion: .gif, .mp4 or .webm"),
+    "animate": ("pinxit.apps.cli.animate", "a model's photo in motion: .gif, .png, .mp4 or .webm"),
     "harmonize": ("pinxit.apps.cli.harmonize", "a model's photo with something pasted into it, made to belong there"),
     "edit": ("pinxit.apps.cli.edit", "a model's photo with parts moved or copied, made seamless"),
     "reconstruct": ("pinxit.apps.cli.reconstruct", "a model's photo as it gives it back, and how far off that is"),

@@ -19,6 +19,9 @@ STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.Positio
 EMBEDDED = {"demo": "camvid_spade", "fruits": "edges2fruits_pix2pix"}
 """The models that come with the package: their names, given in place of a path -> folders in `pinxit/embedded`."""
 
+FIRST_STYLES = {"demo": 19}  # from here on its styles go from sun over haze to dusk
+"""The seed to begin with, of embedded models whose style 0 is not the one to be met with."""
+
 MOST_HEADER = 100_000_000
 """Bytes, as safetensors itself has it: what else a file begins with is no reason to read all of it."""
 

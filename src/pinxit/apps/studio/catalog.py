@@ -19,7 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-from pinxit.apps.cli.pictures import EMBEDDED, embedded_model
+from pinxit.apps.cli.pictures import EMBEDDED, FIRST_STYLES, embedded_model
 from pinxit.apps.studio.refusals import Refused
 from pinxit.data.kinds import Kind
 from pinxit.data.labels import LabelSet, numbered
@@ -69,6 +69,8 @@ class Entry:
     label_set: dict[str, Any] | None = None
     """As `LabelSet.to_json`, each label with a colour; "unknown" is {"id", "color"}, or None where the model knows no
     unknown pixels."""
+    first_style: int = 0
+    """The seed to begin with."""
     style_picture: bool = False
     """Whether a picture may be a style."""
     instances: bool = False
@@ -310,6 +312,7 @@ def described(found: Found) -> Entry | str:
             method=method,
             path=found.path,
             embedded=found.embedded,
+            first_style=FIRST_STYLES.get(found.wanted, 0) if found.embedded else 0,
             bytes=found.stamp[1],
             card=card,
             **told,

@@ -32,6 +32,7 @@ from pinxit.apps.studio.making import Made, Maker, file_ids
 from pinxit.apps.studio.pictures import Pictures
 from pinxit.apps.studio.refusals import Refused
 from pinxit.apps.studio.renders import Renders
+from pinxit.data.images import to_image
 from pinxit.data.labels import LabelSet
 from pinxit.data.layouts import UNKNOWN, load_layouts
 from pinxit.data.outlines import OUTLINES
@@ -260,6 +261,10 @@ class Layout(BaseModel):
     map: str
 
 
+class ModelPhoto(BaseModel):
+    picture: str
+
+
 class Outline(BaseModel):
     title: dict[str, str]
     picture: str
@@ -289,6 +294,7 @@ class Model(BaseModel):
     card: dict[str, str] = Field(description="where it comes from, and its licence")
     size: list[int] | None = Field(description="[height, width] that it was trained at")
     label_set: dict[str, Any] | None = Field(description="`labels` with `id`, `name`, `color`, `group`; `unknown`")
+    first_style: int = Field(description="the seed to begin with")
     style_picture: bool = Field(description="whether a style may be taken from a picture")
     instances: bool
     directions: list[str]
@@ -516,16 +522,18 @@ def routes(studio: Studio) -> APIRouter:
         added, labels = studio.pictures.add(map), np.unique(map).tolist()
         return JSONResponse({"map": added, "width": width, "height": height, "labels": labels})
 
-    @api.post(
-        "/models/{id}/segment",
+    @api.get(
+        "/models/{id}/photo",
         tags=["models"],
-        summary="A photo as a map",
-        responses={200: {"model": MapRead}, **refusals(400, 404)},
+        summary="The photo that a model has learnt",
+        responses={200: {"model": ModelPhoto}, **refusals(400, 404)},
     )
-    def segment(id: InModel, asked: OnePicture) -> JSONResponse:
-        """For models that segment. None does yet."""
-        studio.catalog.entry(id)
-        raise expected(f"model {id}", "one that paints", "one that segments", "open a map, or draw one")
+    def photo(id: InModel) -> JSONResponse:
+        """What parts are pasted into, for /harmonize and /edit."""
+        model = studio.catalog.model(id)
+        if studio.catalog.entry(id).kind != "photo":
+            raise expected(f"model {id}", "of many pictures", "one of a photo", "choose another")
+        return JSONResponse({"picture": studio.pictures.add(np.asarray(to_image(model.photo[0].cpu())))})
 
     make = {"tags": ["make"], "response_class": Response, "responses": MADE}
 

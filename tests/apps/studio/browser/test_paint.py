@@ -285,7 +285,7 @@ def test_styles_change_the_picture_and_come_back(page: Page, tmp_path: Path, sho
     page.get_by_role("button", name="Random style").click()
     other = settled(page)
     assert other != plain
-    page.get_by_role("button", name="Style 5", exact=True).click()
+    page.get_by_role("button", name="Style 24", exact=True).click()
     fifth = settled(page)
     assert fifth not in (plain, other)
     page.get_by_role("button", name="Back to the style before").click()
@@ -294,7 +294,7 @@ def test_styles_change_the_picture_and_come_back(page: Page, tmp_path: Path, sho
     assert settled(page) == plain
 
     page.get_by_role("button", name="Set A to this style").click()
-    page.get_by_role("button", name="Style 5", exact=True).click()
+    page.get_by_role("button", name="Style 24", exact=True).click()
     page.get_by_role("button", name="Set B to this style").click()
     slider = page.get_by_role("slider", name="Between two styles")
     slider.fill("0.5")
@@ -331,7 +331,7 @@ def test_an_input_switched_off(page: Page) -> None:
         assert switch.is_disabled()
         assert switch.is_checked() == (name == "Map")
         assert why in page.locator(f"#{switch.get_attribute('aria-describedby')}").inner_text()
-    page.get_by_role("button", name="Style 3", exact=True).click()
+    page.get_by_role("button", name="Style 22", exact=True).click()
     third = settled(page)
     assert third != plain
     style = page.get_by_role("switch", name="Style", exact=True)
@@ -346,7 +346,7 @@ def test_a_project_comes_back_bit_equal(page: Page, tmp_path: Path) -> None:
     opened(page)
     choose(page, "Tree")
     drag(page, (30, 30), (200, 130))
-    page.get_by_role("button", name="Style 4", exact=True).click()
+    page.get_by_role("button", name="Style 23", exact=True).click()
     page.get_by_role("button", name="Picture to underlay").click()
     map, shown = map_of(page, tmp_path), settled(page)
     project = saved(page, "Save project", tmp_path)
@@ -403,7 +403,7 @@ def test_work_survives_a_reload(page: Page, tmp_path: Path) -> None:
     opened(page)
     choose(page, "Tree")
     drag(page, (30, 30), (200, 130))
-    page.get_by_role("button", name="Style 2", exact=True).click()
+    page.get_by_role("button", name="Style 21", exact=True).click()
     map, shown = map_of(page, tmp_path), settled(page)
     page.wait_for_timeout(1200)  # the page keeps what is done a moment after it is done
     page.reload()

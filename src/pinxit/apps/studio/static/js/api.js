@@ -21,6 +21,7 @@ import { t } from "./i18n.js";
  * @property {boolean} embedded
  * @property {[number, number] | null} size height, width
  * @property {{[input: string]: Need}} inputs "map", "sketch", "text", "style", "picture"
+ * @property {number} [first_style] the seed to begin with
  * @property {boolean} [style_picture] whether a style can be taken from a picture
  * @property {LabelSet | null} label_set
  * @property {string[]} directions
@@ -214,6 +215,16 @@ export class Api {
    */
   layouts(model) {
     return this.#get(`models/${encodeURIComponent(model)}/layouts`);
+  }
+
+  /**
+   * The photo that a model has learnt.
+   *
+   * @param {string} model
+   * @returns {Promise<{picture: string}>}
+   */
+  photo(model) {
+    return this.#get(`models/${encodeURIComponent(model)}/photo`);
   }
 
   /**

@@ -219,13 +219,11 @@ export class Applications {
     this.element.dispatchEvent(new CustomEvent("panel", { detail: name }));
   }
 
-  /** The model's photo, as it reconstructs it: what parts are pasted into. */
+  /** The model's photo: what parts are pasted into. */
   photo() {
     if (!this.asked) {
-      const asked = this.app.api.reconstruct(this.model.id, { client: this.app.client("photo") }).then((made) => {
-        if (!made) throw new Error("superseded");
-        return createImageBitmap(made.blob);
-      });
+      const { api } = this.app;
+      const asked = api.photo(this.model.id).then(async ({ picture }) => createImageBitmap(await api.picture(picture)));
       asked.catch(() => (this.asked = null)); // ask again next time
       this.asked = asked;
     }

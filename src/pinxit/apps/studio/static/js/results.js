@@ -13,7 +13,7 @@ addWords({
   },
   ja: {
     "results.save": "画像を保存",
-    "results.keep": "ギャラリーに残す",
+    "results.keep": "ギャラリーに保存",
     "results.kept": "ギャラリーに保存しました。",
     "results.enlarge": "大きく表示",
     "results.waiting": "待機中",

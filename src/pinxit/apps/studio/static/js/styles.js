@@ -139,8 +139,10 @@ export class StylePanel {
   #controls;
   #note;
 
+  /** The model's plain style. @type {{seed: number}} */
+  #first = { seed: 0 };
   /** @type {Style} */
-  #style = { seed: 0 };
+  #style = this.#first;
   /** Styles that were used, the latest last. @type {Style[]} */
   #earlier = [];
   /** @type {Style | null} */
@@ -165,7 +167,7 @@ export class StylePanel {
 
   /** What to paint with: the plain style where this panel is switched off. @returns {Style} */
   get style() {
-    return this.#on && this.#takes ? this.#style : { seed: 0 };
+    return this.#on && this.#takes ? this.#style : this.#first;
   }
 
   /** @returns {StyleState} */
@@ -176,7 +178,7 @@ export class StylePanel {
 
   /** @param {Partial<StyleState>} state */
   set state(state) {
-    this.#style = state.style ?? { seed: 0 };
+    this.#style = state.style ?? this.#first;
     this.#on = state.on ?? true;
     this.#earlier = state.earlier ?? [];
     this.#a = state.a ?? null;
@@ -198,7 +200,9 @@ export class StylePanel {
     const pictures = model.style_picture ?? true;
     this.#uploadButton.hidden = !pictures;
     const usable = (/** @type {Style | null} */ style) => style !== null && (pictures || !picturesOf(style).length);
-    if (!usable(this.#style)) this.#style = { seed: 0 };
+    const untouched = JSON.stringify(this.#style) === JSON.stringify(this.#first);
+    this.#first = { seed: model.first_style ?? 0 };
+    if (untouched || !usable(this.#style)) this.#style = this.#first;
     this.#earlier = this.#earlier.filter(usable);
     if (!usable(this.#a)) this.#a = null;
     if (!usable(this.#b)) this.#b = null;
@@ -303,7 +307,10 @@ export class StylePanel {
         })),
       ];
     }
-    return Array.from({ length: this.#seeds }, (_, seed) => ({ style: { seed }, name: styleName({ seed }) }));
+    return Array.from({ length: this.#seeds }, (_, i) => {
+      const seed = this.#first.seed + i;
+      return { style: { seed }, name: styleName({ seed }) };
+    });
   }
 
   #remember() {

@@ -161,7 +161,15 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         "cyclegan": ("cpu",),
     }
     shown = [f"train {method} --preset {preset}" for method, presets in trained.items() for preset in presets]
-    shown += ["paint", "translate", "demo", "animate", "data check", *(f"import {method}" for method in trained)]
+    shown += [
+        "paint",
+        "translate",
+        "demo",
+        "animate",
+        "studio",
+        "data check",
+        *(f"import {method}" for method in trained),
+    ]
     everything = "".join([*(help_of(*words.split()) for words in shown), help_of_painting_otherwise()])
     everything += "--help --goldens"
     for option in (option for span in spans for option in OPTION.findall(span)):

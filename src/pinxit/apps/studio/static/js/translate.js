@@ -106,7 +106,8 @@ class Translate {
     this.before = "";
     this.after = "";
     this.loadedOutlines = "";
-    this.timer = 0;
+    /** @type {ReturnType<typeof setTimeout> | null} */
+    this.timer = null;
     this.stale = false; // the input changed since what is being asked for now
     this.busy = false;
     this.round = 0; // another model, way or direction: what is on its way is no answer any more
@@ -273,8 +274,10 @@ class Translate {
 
   /** The input is another: ask for its translation soon. */
   changed() {
-    clearTimeout(this.timer);
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.view.classList.add("working"); // from here on: what is shown is no longer of the input
     this.timer = setTimeout(() => {
+      this.timer = null;
       this.stale = true;
       void this.#ask();
     }, DEBOUNCE);
@@ -287,18 +290,26 @@ class Translate {
 
   /** One request at a time; when its answer is there, the next is of the newest input. */
   async #ask() {
-    const { model } = this;
-    if (this.busy || !this.stale || !model) return;
-    this.stale = false;
-    const input = await this.#input();
-    if (!input) return this.#show(null, null);
+    if (this.busy) return;
     this.busy = true;
-    const shape = this.way === "draw" ? this.drawing.surface?.raster : this.file?.bitmap;
-    if (shape) this.view.style.setProperty("--ratio", String(shape.width / shape.height));
-    const { round } = this;
-    this.view.classList.add("working");
-    this.status.classList.remove("error");
+    while (this.stale) {
+      this.stale = false;
+      await this.#follow();
+    }
+    this.busy = false;
+    if (this.timer === null) this.view.classList.remove("working");
+  }
+
+  /** Ask for what the input is now, and show it. */
+  async #follow() {
+    const { model, round } = this;
+    if (!model) return;
     try {
+      const input = await this.#input();
+      if (!input) return this.#show(null, null);
+      const shape = this.way === "draw" ? this.drawing.surface?.raster : this.file?.bitmap;
+      if (shape) this.view.style.setProperty("--ratio", String(shape.width / shape.height));
+      this.status.classList.remove("error");
       const { id } = await this.app.api.upload(input, "photo");
       const body = { picture: id, direction: this.direction, seed: 0, client: this.client };
       const made = await this.app.api.translate(model.id, body);
@@ -308,11 +319,7 @@ class Translate {
         this.status.classList.add("error");
         this.status.textContent = messageOf(error);
       }
-    } finally {
-      this.busy = false;
-      this.view.classList.remove("working");
     }
-    void this.#ask();
   }
 
   /** @returns {Promise<Blob | null>} */

@@ -11,7 +11,7 @@ one core, some on two beside other work.
 
 pix2pix (`pinxit info fruits`): with the edges2fruits pack (420 training pairs at 128x128) in FRUITS:
 
-    pinxit train pix2pix --preset cpu --precision bf16 --data FRUITS --steps 4000 --decay-from 2000 --out RUN
+    pinxit train pix2pix --preset cpu --precision bf16 --data FRUITS --seed 0 --out RUN
 
 Weights are kept in half precision, which halves the file; they are computed with in single precision.
 """

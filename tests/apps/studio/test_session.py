@@ -166,7 +166,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     model = spade()
     one = model.bytes_prepared(model.canvas(patches())) + 64 * 64 * 8
     monkeypatch.setattr(module, "MOST_CANVAS_BYTES", 2 * one)
-    monkeypatch.setattr(module, "MOST_PICTURE_BYTES", 5 * 3 * 64 * 64)
+    monkeypatch.setattr(module, "MOST_PICTURE_BYTES", 5 * 4 * 64 * 64)
     monkeypatch.setattr(module, "MOST_STYLES", 10)
     session = Session(model, look_up)
     for seed in range(20):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pinxit.data.labels import numbered
 from pinxit.data.stream import LabelPhotos
 from pinxit.models.spade.config import Network, Training
+from pinxit.models.spade.fast import FastGenerator
 from pinxit.models.spade.network import Discriminator, Encoder, Generator, embed
 from pinxit.models.spade.recipe import SpadeRecipe
 from pinxit.models.spade.weights import from_options, load_official, official_names
@@ -60,6 +61,16 @@ def test_generator(golden: Path, compare: Compare) -> None:
             direct = G.eval()(labels, instances, io["z_direct"])
             compare("picture of a given z", worst(direct, io["out_z_direct"]), atol)
         compare("picture, eval", worst(G.eval()(labels, instances, z), io["out_eval"]), atol)
+        quick = FastGenerator(G.eval())
+        compare("picture, eval, fast", worst(quick(labels, instances, z), io["out_eval"]), atol)
+        canvas = quick.canvas(labels, instances)
+        assert canvas is not None
+        compare("picture, eval, of a canvas", worst(quick.paint(canvas, z), io["out_eval"]), atol)
+        other = quick.canvas(torch.zeros_like(labels), instances)
+        assert other is not None
+        edited = quick.edited(other, labels, instances)
+        assert edited is not None
+        compare("picture, eval, of an edited canvas", worst(quick.paint(edited, z), io["out_eval"]), atol)
         if E is not None:
             mean, log_variance = E.train()(io["image"])
             z = mean + io["eps"] * torch.exp(0.5 * log_variance)

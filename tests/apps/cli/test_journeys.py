@@ -102,6 +102,16 @@ def test_styles_by_seed(place: Path, pinxit: Pinxit) -> None:
     assert (np.asarray(model.paint(ids, 1)) == picture["a"]).all()
 
 
+def test_precision_changes_little(place: Path, pinxit: Pinxit) -> None:
+    for precision in ("fp32", "bf16", "auto"):
+        painted(pinxit, "model", MAP, "--precision", precision, "--out", precision)
+    fp32, bf16 = (pixels(Path(folder, "0000.png")).astype(float) for folder in ("fp32", "bf16"))
+    assert 0 < abs(fp32 - bf16).mean() < 0.05 * fp32.std()
+    assert files_in(Path("auto")) in (files_in(Path("fp32")), files_in(Path("bf16")))
+    painted(pinxit, "model", MAP, "--out", "default")
+    assert files_in(Path("default")) == files_in(Path("fp32"))
+
+
 def test_the_style_of_a_picture_can_be_kept(place: Path, pinxit: Pinxit) -> None:
     photo = "garden/train_img/0002.png"
     painted(pinxit, "model", MAP, "--style", photo, "--out", "photo", "--save-style", "styles/z.npy")

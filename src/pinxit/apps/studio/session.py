@@ -141,18 +141,21 @@ class SpadePainter:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.last: Any = None
 
     def canvas(self, map: np.ndarray, instances: np.ndarray | None) -> Any:
         return self.model.canvas(map, instances)
 
     def prepared(self, canvas: Any) -> Any:
-        # A map so large that one alone would fill the memory is computed anew for every picture.
-        if canvas.modulations is None and 2 * self.model.bytes_prepared(canvas) <= MOST_CANVAS_BYTES:
-            return self.model.prepared(canvas)
+        # Mostly it is the one before with a stroke more. A map so large that one alone would fill the memory is
+        # computed anew for every picture.
+        if canvas.tables is None:
+            canvas = self.model.prepared(canvas, self.last, MOST_CANVAS_BYTES // 2)
+            self.last = canvas
         return canvas
 
     def size_of(self, canvas: Any) -> int:
-        return canvas.labels.nbytes + (0 if canvas.modulations is None else self.model.bytes_prepared(canvas))
+        return canvas.labels.nbytes + self.model.bytes_prepared(canvas)
 
     def of_seed(self, seed: int) -> np.ndarray:
         self._require_styles()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -32,22 +30,6 @@ def embed(labels: Tensor, instances: Tensor | None, c: Network) -> Tensor:
     return torch.cat([hot, boundary(instances)], dim=1)
 
 
-Modulation = tuple[Tensor, Tensor]
-"""What a label map does to a normalised feature map: scale (1 + gamma) and shift (beta), each [N, C, H, W]."""
-
-
-@dataclass(frozen=True)
-class Modulations:
-    """All that the generator takes from a label map, computed once for pictures of it in many styles."""
-
-    start: Tensor | None
-    """The first feature map; None with a VAE, whose style it is made from."""
-    grid: tuple[int, int]
-    """Height and width of the first feature map."""
-    blocks: list[list[Modulation]]
-    """Of each block in turn, of each of its SPADE units."""
-
-
 class SPADE(nn.Module):
     """Normalise, then let a label map scale and shift every pixel (Park et al. 2019, eq. 1).
 
@@ -66,20 +48,12 @@ class SPADE(nn.Module):
         self.gamma = nn.Conv2d(c.hidden, channels, c.kernel, padding=pad)
         self.beta = nn.Conv2d(c.hidden, channels, c.kernel, padding=pad)
 
-    def forward(self, x: Tensor, condition: Tensor | Modulation) -> Tensor:
-        """x [N, C, H, W], and the semantics [N, S, H, W] or what `modulation` gives for them -> [N, C, H, W]."""
+    def forward(self, x: Tensor, semantics: Tensor) -> Tensor:
+        """x [N, C, H, W], semantics [N, S, H, W] -> [N, C, H, W]."""
+        hidden = F.relu(self.shared(semantics))
         # In the official code's order of operations, so that results agree to the last bit: L1 losses have kinks, at
         # which a rounding error of another order can turn a gradient's sign.
-        if isinstance(condition, Tensor):
-            hidden = F.relu(self.shared(condition))
-            return self.norm(x) * (1 + self.gamma(hidden)) + self.beta(hidden)
-        scale, shift = condition
-        return self.norm(x) * scale + shift
-
-    def modulation(self, semantics: Tensor) -> Modulation:
-        """semantics [N, S, H, W] -> what `forward` computes of them, to be handed to it in their place."""
-        hidden = F.relu(self.shared(semantics))
-        return 1 + self.gamma(hidden), self.beta(hidden)
+        return self.norm(x) * (1 + self.gamma(hidden)) + self.beta(hidden)
 
 
 class SPADEBlock(nn.Module):
@@ -95,18 +69,13 @@ class SPADEBlock(nn.Module):
         if self.learned:
             self.norm_s, self.conv_s = SPADE(inputs, c), conv(inputs, outputs, 1, bias=False)
 
-    def forward(self, x: Tensor, condition: Tensor | Sequence[Modulation]) -> Tensor:
-        """`condition`: the semantics of x's size, or what `modulations` gives for them."""
-        each = [condition] * 3 if isinstance(condition, Tensor) else condition
-        dx = self.conv_0(F.leaky_relu(self.norm_0(x, each[0]), 0.2))
-        dx = self.conv_1(F.leaky_relu(self.norm_1(dx, each[1]), 0.2))
-        return (self.conv_s(self.norm_s(x, each[2])) if self.learned else x) + dx
+    def forward(self, x: Tensor, semantics: Tensor) -> Tensor:
+        dx = self.conv_0(F.leaky_relu(self.norm_0(x, semantics), 0.2))
+        dx = self.conv_1(F.leaky_relu(self.norm_1(dx, semantics), 0.2))
+        return (self.conv_s(self.norm_s(x, semantics)) if self.learned else x) + dx
 
     def units(self) -> list[SPADE]:
         return [self.norm_0, self.norm_1, *([self.norm_s] if self.learned else [])]
-
-    def modulations(self, semantics: Tensor) -> list[Modulation]:
-        return [unit.modulation(semantics) for unit in self.units()]
 
 
 class Generator(nn.Module):
@@ -135,63 +104,33 @@ class Generator(nn.Module):
         H and W must be multiples of 2 to the number of doublings. With a VAE, another size than the trained one
         stretches the first feature map, since a linear layer made it for that size alone.
         """
-        semantics, grid = self._semantics(labels, instances)
-        x = self._of_style(z, grid) if self.config.vae else self._start(semantics, grid)
-        for block, factor in self._blocks():
+        semantics = embed(labels, instances, self.config)
+        x = self.of_style(z, self.grid_of(labels)) if self.config.vae else self.start(semantics, self.grid_of(labels))
+        for block, factor in self.blocks():
             x = double(x) if factor == 2 else x
+            # Nearest, as the official code; all SPADE units of one block share the reduced map.
             x = block(x, F.interpolate(semantics, x.shape[2:], mode="nearest"))
-        return self._picture(x)
+        return torch.tanh(self.to_picture(F.leaky_relu(x, 0.2)))
 
-    def modulations(self, labels: Tensor, instances: Tensor | None = None) -> Modulations:
-        """The part of `forward` that hangs on the map alone; `paint` is the rest of it."""
-        semantics, grid = self._semantics(labels, instances)
-        start = None if self.config.vae else self._start(semantics, grid)
-        blocks, (height, width) = [], grid
-        for block, factor in self._blocks():
-            height, width = height * factor, width * factor
-            blocks.append(block.modulations(F.interpolate(semantics, (height, width), mode="nearest")))
-        return Modulations(start, grid, blocks)
-
-    def paint(self, m: Modulations, z: Tensor | None = None) -> Tensor:
-        """As `forward`, to the last bit, on the map that `modulations` was given."""
-        x = self._of_style(z, m.grid) if m.start is None else m.start
-        for (block, factor), of_block in zip(self._blocks(), m.blocks, strict=True):
-            x = block(double(x) if factor == 2 else x, of_block)
-        return self._picture(x)
-
-    def size_of_modulations(self, height: int, width: int) -> int:
-        """How many numbers `modulations` holds of one map of this size."""
-        pixels = (height >> self.doublings) * (width >> self.doublings)
-        total = 0 if self.config.vae else pixels * self.head.conv_0.in_channels
-        for block, factor in self._blocks():
-            pixels *= factor**2
-            total += 2 * pixels * sum(unit.gamma.out_channels for unit in block.units())
-        return total
-
-    def _blocks(self) -> list[tuple[SPADEBlock, int]]:
-        """Each block in turn, and how many times as large as the one before it the pictures are that it is given."""
+    def blocks(self) -> list[tuple[SPADEBlock, int]]:
+        """Each block in turn, and by how much what it is given is enlarged before."""
         middle = 1 if self.config.upsamplings == "normal" else 2
         factors = [1, 2, middle, *[2] * len(self.up)]
         return list(zip([self.head, *self.middle, *self.up], factors, strict=True))  # pyright: ignore[reportReturnType]
 
-    def _semantics(self, labels: Tensor, instances: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
-        """The map as channels, and the size of the first feature map."""
-        grid = (labels.shape[1] >> self.doublings, labels.shape[2] >> self.doublings)
-        return embed(labels, instances, self.config), grid
+    def grid_of(self, labels: Tensor) -> tuple[int, int]:
+        """Height and width of the first feature map."""
+        return labels.shape[1] >> self.doublings, labels.shape[2] >> self.doublings
 
-    def _start(self, semantics: Tensor, grid: tuple[int, int]) -> Tensor:
+    def start(self, semantics: Tensor, grid: tuple[int, int]) -> Tensor:
         """The first feature map, without a VAE."""
-        # Nearest, as the official code, here and for each block; all SPADE units of a block share the reduced map.
         return self.first(F.interpolate(semantics, grid, mode="nearest"))
 
-    def _of_style(self, z: Tensor | None, grid: tuple[int, int]) -> Tensor:
+    def of_style(self, z: Tensor | None, grid: tuple[int, int]) -> Tensor:
         """The first feature map, with a VAE."""
         assert z is not None
         x = self.first(z).unflatten(1, (-1, *self.grid))
         return x if grid == self.grid else F.interpolate(x, grid, mode="bilinear", align_corners=False)
-
-    def _picture(self, x: Tensor) -> Tensor:
-        return torch.tanh(self.to_picture(F.leaky_relu(x, 0.2)))
 
 
 def double(x: Tensor) -> Tensor:

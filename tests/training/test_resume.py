@@ -108,7 +108,7 @@ def assert_same(a: Any, b: Any, name: str = "") -> None:
 
 def losses(out: Path) -> list[dict]:
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in r.items() if k != "steps_per_second"} for r in records]
+    return [{k: v for k, v in r.items() if k not in ("steps_per_second", "loading")} for r in records]
 
 
 @pytest.mark.parametrize("launch", [pytest.param(ONE, id="one"), pytest.param(TWO, id="two", marks=pytest.mark.slow)])

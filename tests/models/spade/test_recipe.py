@@ -92,7 +92,7 @@ def test_noise_is_another_in_each_step_and_draw_but_the_same_in_each_run() -> No
 
     recipe, draws = made(), []
     paint = recipe.paint
-    recipe.paint = lambda batch, step, draw: draws.append((step, draw)) or paint(batch, step, draw)  # type: ignore
+    recipe.paint = lambda batch, step, draw, maps: draws.append((step, draw)) or paint(batch, step, draw, maps)  # type: ignore
     for step in (0, 1):
         recipe.step(batch(), step)
     assert draws == [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -17,6 +17,7 @@ from pinxit.data.labels import LabelSet
 from pinxit.data.stream import LabelPhotos, LabelPhotoStream, label_pictures
 from pinxit.errors import expected
 from pinxit.modelfile import ModelFile
+from pinxit.models.spade import shared
 from pinxit.models.spade.config import UPSAMPLINGS, Data, Network, Options, Training
 from pinxit.models.spade.network import Discriminator, Encoder, Generator, embed
 from pinxit.nn import vgg
@@ -24,6 +25,7 @@ from pinxit.nn.ema import EMA
 from pinxit.nn.init import initialize
 from pinxit.nn.losses import fake_loss, feature_matching, generator_loss, kl_to_standard_normal, real_loss
 from pinxit.recipe import (
+    Adam,
     Recipe,
     Stage,
     frozen,
@@ -137,6 +139,7 @@ class SpadeRecipe(Recipe):
 
     `perceptual`: the VGG-19 distance, a callable (fake, real) -> scalar, or None for none.
     `examples`: some validation items for the preview.
+    `share`: whether to compute once what is alike in a batch (`shared`) where that pays; else with the plain networks.
     """
 
     def __init__(
@@ -150,8 +153,10 @@ class SpadeRecipe(Recipe):
         perceptual: nn.Module | None = None,
         examples: LabelPhotos | None = None,
         card: dict[str, str] | None = None,
+        share: bool = True,
     ) -> None:
         super().__init__()
+        self.share = share
         self.network, self.training_options, self.label_set, self.stream = network, training, label_set, stream
         self.seed, self.examples, self.card = seed, examples, card or {}
         self.G = Generator(network)
@@ -167,9 +172,11 @@ class SpadeRecipe(Recipe):
         betas = training.betas or ((0.0, 0.9) if training.ttur else (0.5, 0.999))
         self.rates = (training.lr / 2, training.lr * 2) if training.ttur else (training.lr, training.lr)
         painters = [*self.G.parameters(), *(self.E.parameters() if self.E is not None else ())]
+        # The plain networks are there to be held against others, and follow the official code to the last bit.
+        adam = Adam if share else torch.optim.Adam
         self.optimizers = {
-            "G": torch.optim.Adam(painters, lr=self.rates[0], betas=betas),
-            "D": torch.optim.Adam(self.D.parameters(), lr=self.rates[1], betas=betas),
+            "G": adam(painters, lr=self.rates[0], betas=betas),
+            "D": adam(self.D.parameters(), lr=self.rates[1], betas=betas),
         }
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpadeRecipe:
@@ -189,12 +196,21 @@ class SpadeRecipe(Recipe):
         scale = linear_decay(step, t.decay_from, t.steps)
         set_rate(self.optimizers["G"], self.rates[0] * scale)
         set_rate(self.optimizers["D"], self.rates[1] * scale)
-        semantics = embed(batch.labels, batch.instances, self.network)
+        maps = firsts = semantics = None
+        if self.shares:
+            maps = shared.Maps(batch.labels, batch.instances, self.network)
+            firsts = shared.firsts_of(self.D, maps)  # D's own update comes last, so for all of the step
+        else:
+            semantics = embed(batch.labels, batch.instances, self.network)
         losses: dict[str, Tensor] = {}
 
         with frozen(self.D):
-            fake, kl = self.paint(batch, step, draw=0)
-            on_fake, on_real = self.discriminate(semantics, fake, batch.photo)
+            fake, kl = self.paint(batch, step, 0, maps)
+            fixed = firsts.detach() if firsts is not None else None
+            if fixed is not None and t.d_norm != "batch":
+                on_fake, on_real = shared.discriminate_apart(self.D, fixed, fake, batch.photo)
+            else:
+                on_fake, on_real = self.discriminate(semantics, fixed, fake, batch.photo)
             losses["GAN"] = over_scales(generator_loss, on_fake, t)
             if t.feature_matching:
                 losses["feature_matching"] = t.feature_matching * feature_matching(on_fake, on_real)
@@ -208,8 +224,8 @@ class SpadeRecipe(Recipe):
             self.ema.update(self.G, step)
 
         with torch.no_grad():
-            fake, _ = self.paint(batch, step, draw=1)
-        on_fake, on_real = self.discriminate(semantics, fake, batch.photo)
+            fake, _ = self.paint(batch, step, 1, maps)
+        on_fake, on_real = self.discriminate(semantics, firsts, fake, batch.photo)
         losses["D_fake"] = over_scales(fake_loss, on_fake, t)
         losses["D_real"] = over_scales(real_loss, on_real, t)
         update(self.optimizers["D"], losses["D_fake"] + losses["D_real"])
@@ -222,20 +238,42 @@ class SpadeRecipe(Recipe):
             got, want = f"{height}x{width} (height x width)", f"multiples of {step}"
             raise expected("picture size after --preprocess", got, want, "choose fixed, or a mode that crops")
 
-    def paint(self, batch: LabelPhotos, step: int, draw: int) -> tuple[Tensor, Tensor | None]:
-        """The fake, in the style of the batch's own photos, and the KL divergence of that style; None without a VAE."""
-        if self.E is None:
-            return self.G(batch.labels, batch.instances), None
-        mean, log_variance = self.E(batch.photo)
-        z = mean + self.noise(step, draw, mean) * torch.exp(0.5 * log_variance)
-        return self.G(batch.labels, batch.instances, z), kl_to_standard_normal(mean, log_variance)
+    @property
+    def shares(self) -> bool:
+        """Whether steps are made by `shared`. On a GPU it has not been seen to pay, and what was compiled is the plain
+        networks."""
+        on_cpu = next(self.G.parameters()).device.type == "cpu"
+        return self.share and on_cpu and self.G._compiled_call_impl is None
+
+    def paint(
+        self, batch: LabelPhotos, step: int, draw: int, maps: shared.Maps | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The fake, in the style of the batch's own photos, and the KL divergence of that style; None without a VAE.
+
+        `maps`: the batch's, to share what is alike; None: the plain network.
+        """
+        z = kl = None
+        if self.E is not None:
+            mean, log_variance = self.E(batch.photo) if maps is None else shared.encode(self.E, batch.photo)
+            z = mean + self.noise(step, draw, mean) * torch.exp(0.5 * log_variance)
+            kl = kl_to_standard_normal(mean, log_variance)
+        if maps is not None:
+            return shared.paint(self.G, maps, z), kl
+        return self.G(batch.labels, batch.instances, z), kl
 
     def noise(self, step: int, draw: int, like: Tensor) -> Tensor:
         return step_noise(self.seed, step, draw, *like.shape, device=like.device)
 
-    def discriminate(self, semantics: Tensor, fake: Tensor, real: Tensor) -> tuple[Features, Features]:
+    def discriminate(
+        self, semantics: Tensor | None, firsts: shared.Firsts | None, fake: Tensor, real: Tensor
+    ) -> tuple[Features, Features]:
         """D's outputs on fakes and on reals, from one pass over both, so that a batch norm in D sees them together."""
-        outputs = self.D(torch.cat([semantics, semantics]), torch.cat([fake, real]))
+        pictures = torch.cat([fake, real])
+        if firsts is not None:
+            outputs = shared.discriminate(self.D, firsts, pictures)
+        else:
+            assert semantics is not None
+            outputs = self.D(torch.cat([semantics, semantics]), pictures)
         on_fake = [[layer.chunk(2)[0] for layer in scale] for scale in outputs]
         on_real = [[layer.chunk(2)[1] for layer in scale] for scale in outputs]
         return on_fake, on_real

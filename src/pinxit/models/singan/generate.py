@@ -22,6 +22,7 @@ from pinxit.models.singan.config import Network
 from pinxit.models.singan.network import Generator
 from pinxit.models.singan.palette import reduced
 from pinxit.models.singan.pyramid import Pyramid, cut, enlarge, enlarging_steps, resize
+from pinxit.nn.folded import Folded
 
 Noise = Callable[..., Tensor]
 """`noise(channels, height, width)` -> standard normal [1, channels, height, width]; each call draws anew."""
@@ -59,6 +60,7 @@ class Model:
         self.Gs = nn.ModuleList(Generator(self.network, scale) for scale in range(len(self.sizes)))
         _fill(self.Gs, file)
         self.Gs.to(self.device).eval().requires_grad_(False)
+        self._fast: dict[tuple[int, torch.dtype], Folded] = {}
         try:
             self.photo, self.real, self.z_opt = (file.tensors[k].to(self.device) for k in ("photo", "real", "z_opt"))
             self.amplitudes = file.tensors["amplitudes"].tolist()
@@ -286,9 +288,27 @@ class Model:
         with torch.inference_mode():
             for i in range(len(x)):
                 bands = [slice(y, y + rows + 2 * m) for y in range(0, x.shape[2] - 2 * m, rows)]
-                strips = [self.Gs[scale](x[i : i + 1, :, band], previous[i : i + 1, :, band]) for band in bands]
+                strips = [self._strip(scale, x[i : i + 1, :, band], previous[i : i + 1, :, band]) for band in bands]
                 pictures.append(torch.cat(strips, dim=2))
         return torch.cat(pictures)
+
+    def _strip(self, scale: int, x: Tensor, previous: Tensor) -> Tensor:
+        """As the scale's generator does; on a CPU by its fast form, in bf16 within `torch.autocast`.
+
+        In fp32 they agree to about 1e-6. Where a value lies that near to a level, cutting to 8 bits between the scales
+        makes a whole one of it: fewer than one value in a thousand of the finished picture, by a level or two.
+        """
+        G = self.Gs[scale]
+        assert isinstance(G, Generator)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+        if self.device.type != "cpu" or dtype not in (torch.float32, torch.bfloat16):
+            return G(x, previous)
+        if (scale, dtype) not in self._fast:
+            self._fast[scale, dtype] = Folded([G.blocks, G.tail], dtype)
+        m = self.network.margin
+        with torch.autocast("cpu", enabled=False):
+            made = self._fast[scale, dtype](x).float().tanh_().add_(previous[..., m:-m, m:-m])
+        return made.contiguous()
 
     def lifted(
         self,

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from pinxit.modelfile import ModelFile
 
@@ -51,6 +52,8 @@ class Recipe(nn.Module):
     optimizers: dict[str, torch.optim.Optimizer]
     bf16: bool = False
     """Whether it is made to be trained in bf16, where --precision does not say."""
+    foretold: Forecast | None = None
+    """What `forecast` said, if it was asked: at its end a run is held against it."""
 
     def stages(self) -> Iterator[Stage]:
         """The stages in order. A stage that grows the networks does so before it is yielded."""
@@ -88,6 +91,43 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor, *, retain_graph: bool
     optimizer.step()
     # Autocast keeps its bf16 copies of the weights until it ends; the rest of this step must see the new ones.
     torch.clear_autocast_cache()
+
+
+class Adam(torch.optim.Adam):
+    """Adam (Kingma & Ba 2015) by PyTorch's fused kernel: a weight and its moments are read and written once a step.
+
+    The same numbers but for rounding in the last place, and the same state. The kernel goes through the memory of all
+    four tensors side by side, without a look at how they lie: those of a weight that became channels-last after its
+    first step it would mix up, and of others it makes copies. So each is handed over as the plain run of numbers that
+    it is, after one that lies otherwise than the weight was laid out anew.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Move every weight that has a gradient. `closure` is not supported."""
+        assert closure is None
+        for group in self.param_groups:
+            weights, grads, means, squares, steps = ([] for _ in range(5))
+            runs = (weights, grads, means, squares)
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["step"] = torch.zeros((), dtype=torch.float32)
+                    state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+                lies = torch.contiguous_format if p.is_contiguous() else torch.channels_last
+                for name in ("exp_avg", "exp_avg_sq"):
+                    state[name] = state[name].contiguous(memory_format=lies)
+                state["step"] = state["step"].to(p.device)
+                steps.append(state["step"])
+                four = (p, p.grad.contiguous(memory_format=lies), state["exp_avg"], state["exp_avg_sq"])
+                for run, x in zip(runs, four, strict=True):
+                    run.append((x if lies == torch.contiguous_format else x.permute(0, 2, 3, 1)).view(-1))
+            if steps:
+                options = {name: group[name] for name in ("lr", "weight_decay", "eps", "amsgrad", "maximize")}
+                beta1, beta2 = group["betas"]
+                adam(weights, grads, means, squares, [], steps, fused=True, beta1=beta1, beta2=beta2, **options)
 
 
 @contextmanager

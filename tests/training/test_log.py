@@ -42,11 +42,15 @@ def test_lines_where_there_is_no_terminal(tmp_path: Path, clock: Clock) -> None:
     made, screen = log(tmp_path)
     with made:
         made.begin("spade", 1000, 0, 0)
-        clock.now += 5
+        for _ in range(2):
+            with made.loading():
+                clock.now += 0.125
+        clock.now += 4.75
         made.losses(20, {"GAN": 0.25, "KL": 1.5})
-    assert screen.getvalue() == "spade 20/1000  4.00 steps/s  245s left  GAN 0.250  KL 1.500\n"
+    assert screen.getvalue() == "spade 20/1000  4.00 steps/s  245s left  GAN 0.250  KL 1.500  loading 5.0%\n"
     assert records(tmp_path) == [
-        {"stage": "spade", "stage_number": 0, "step": 20, "steps_per_second": 4.0, "GAN": 0.25, "KL": 1.5}
+        {"stage": "spade", "stage_number": 0, "step": 20, "steps_per_second": 4.0}
+        | {"loading": 0.05, "GAN": 0.25, "KL": 1.5}
     ]
 
 

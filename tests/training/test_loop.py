@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from pinxit.data.stream import ahead
 from pinxit.errors import PinxitError
 from pinxit.modelfile import ModelFile, read
-from pinxit.recipe import Recipe, Stage, step_noise, update
+from pinxit.recipe import Forecast, Recipe, Stage, step_noise, update
 from pinxit.training import checkpoint
 from pinxit.training.checkpoint import Position
 from pinxit.training.config import Run
@@ -181,7 +185,7 @@ def test_losses_sheets_and_models_appear_when_they_are_asked_for(tmp_path: Path)
     assert pixels[:, 10:14].min() == 255
     assert read(tmp_path).config == {"layers": 2}
     record = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
-    assert set(record) == {"stage", "stage_number", "step", "steps_per_second", "distance", "extra"}
+    assert set(record) == {"stage", "stage_number", "step", "steps_per_second", "loading", "distance", "extra"}
 
 
 def test_no_sheets_where_there_is_nothing_to_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,3 +265,61 @@ def test_half_a_line_in_the_log_is_survived(tmp_path: Path) -> None:
 def test_intervals_are_at_least_one(option: str, tmp_path: Path) -> None:
     with pytest.raises(PinxitError, match=f"^--{option.replace('_', '-')} is 0, expected 1 or more"):
         run(tmp_path, **{option: 0})
+
+
+def test_the_end_tells_the_memory_beside_the_forecast(tmp_path: Path, capsys) -> None:
+    go(tmp_path / "asked", recipe := Growing())
+    told = capsys.readouterr().err
+    assert re.search(r"^memory: \d+\.\d\d GiB at most, \d+\.\d\d of it for the training$", told, re.MULTILINE)
+    assert recipe.foretold is None
+    recipe = Growing()
+    recipe.foretold = Forecast(1.0, 3 << 29)
+    go(tmp_path / "foretold", recipe)
+    assert re.search(r"of it for the training; foretold 1\.50$", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_a_slow_loader_is_told(tmp_path: Path) -> None:
+    class Slow(Growing):
+        def stages(self) -> Iterator[Stage]:
+            for stage in super().stages():
+                yield dataclasses.replace(stage, batches=lambda start, stage=stage: slowly(stage.batches(start)))
+
+    def slowly(batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            time.sleep(0.05)
+            yield batch
+
+    go(tmp_path, Slow())
+    shares = [json.loads(line)["loading"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert all(0 <= share <= 1 for share in shares)
+    assert max(shares) > 0.3
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 9])
+def test_reading_ahead_gives_the_same_batches_and_ends_with_its_reader(depth: int) -> None:
+    read: list[int] = []
+
+    def batches() -> Iterator[int]:
+        for i in range(100):
+            read.append(i)
+            yield i
+
+    assert list(ahead(batches(), 7, depth)) == list(range(7))
+    assert read == list(range(7))
+    read.clear()
+    reader = ahead(batches(), 50, depth)
+    assert [next(reader), next(reader)] == [0, 1]
+    reader.close()
+    assert len(read) <= 2 + depth
+    assert not [t for t in threading.enumerate() if t.name.startswith("loader")]
+
+
+def test_what_is_wrong_with_a_batch_is_raised_at_its_step() -> None:
+    def batches() -> Iterator[int]:
+        yield 0
+        raise PinxitError("bad file")
+
+    reader = ahead(batches(), 5)
+    assert next(reader) == 0
+    with pytest.raises(PinxitError, match="bad file"):
+        next(reader)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +19,8 @@ from pinxit.data.folders import Item
 from pinxit.data.images import read_instances, read_map, read_photo, require_size, to_array
 from pinxit.data.labels import LabelSet
 from pinxit.errors import PinxitError, expected
+
+Batch = TypeVar("Batch")
 
 
 class LabelPhotos(NamedTuple):
@@ -135,6 +140,28 @@ class Positions:
             first = step * self.batch + self.first
             yield list(range(first, first + self.rows))
             step += 1
+
+
+def ahead(batches: Iterator[Batch], count: int, depth: int = 2) -> Generator[Batch, None, None]:
+    """The next `count` batches; `depth` of them are read by a thread while those before are in use.
+
+    Close it to end the thread. `depth` 0: read when asked, as suits batches that processes read ahead already, which a
+    thread must not fork.
+    """
+    if depth == 0:
+        yield from islice(batches, count)
+        return
+    with ThreadPoolExecutor(1, "loader") as thread:
+        reading = deque(thread.submit(next, batches) for _ in range(min(depth, count)))
+        try:
+            for i in range(count):
+                batch = reading.popleft().result()
+                if i + depth < count:
+                    reading.append(thread.submit(next, batches))
+                yield batch
+        finally:
+            for future in reading:
+                future.cancel()
 
 
 class _Sample(NamedTuple):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pinxit.errors import expected
 from pinxit.nn.resnet import Norm, has_bias, norm_layer
+from pinxit.nn.slim import SlimConv2d
 
 
 class NLayerDiscriminator(nn.Module):
@@ -25,7 +26,7 @@ class NLayerDiscriminator(nn.Module):
                 norm_layer(norm, widths[i + 1]),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        self.model = nn.Sequential(*model, nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
+        self.model = nn.Sequential(*model, SlimConv2d(widths[-1], 1, 4, stride=1, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> logits [N, 1, h, w], h = H / 2^layers - 2."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pinxit.nn.dropout import Dropout
 from pinxit.nn.norm import BatchNorm2d, InstanceNorm2d
+from pinxit.nn.slim import ReflectionPad2d, SlimConv2d
 
 Norm = Literal["batch", "instance", "none"]
 
@@ -61,7 +62,7 @@ class ResnetBlock(nn.Module):
 
         def half() -> list[nn.Module]:
             conv = nn.Conv2d(channels, channels, 3, bias=bias)
-            return [nn.ReflectionPad2d(1), conv, norm_layer(norm, channels, picture_at_test)]
+            return [ReflectionPad2d(1), conv, norm_layer(norm, channels, picture_at_test)]
 
         between = [Dropout(dropout, dropout_at_test)] if dropout else []
         self.conv_block = nn.Sequential(*half(), nn.ReLU(inplace=True), *between, *half())
@@ -97,7 +98,7 @@ class ResnetGenerator(nn.Module):
         def normed(conv: nn.Module, channels: int) -> list[nn.Module]:
             return [conv, norm_layer(norm, channels, picture_at_test), nn.ReLU(inplace=True)]
 
-        layers = [nn.ReflectionPad2d(3), *normed(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
+        layers = [ReflectionPad2d(3), *normed(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
         for i in range(downsamplings):
             w = width << i
             layers += normed(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1, bias=bias), 2 * w)
@@ -107,7 +108,7 @@ class ResnetGenerator(nn.Module):
             w = width << i
             up = nn.ConvTranspose2d(w, w // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
             layers += normed(up, w // 2)
-        self.model = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh())
+        self.model = nn.Sequential(*layers, ReflectionPad2d(3), SlimConv2d(width, channels_out, 7), nn.Tanh())
 
     @property
     def multiple(self) -> int:

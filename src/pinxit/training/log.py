@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -53,7 +55,7 @@ class Log:
         )
         self.events: SummaryWriter | None = _events(folder) if tensorboard and not quiet else None
         self._marked = (time.perf_counter(), 0)
-        self.rate = 0.0
+        self.rate, self.waited = 0.0, 0.0
 
     def __enter__(self) -> Log:
         self.progress.start()
@@ -68,13 +70,22 @@ class Log:
         """A stage begins, or goes on, at step `start`. Lines of steps that a cut run lost again are dropped."""
         self.stage, self.steps = name, steps
         self.task = self.progress.add_task(name, total=steps, completed=start, losses="")
-        self._marked = (time.perf_counter(), start)
+        self._marked, self.waited = (time.perf_counter(), start), 0.0
         if not self.quiet and self.path.is_file():
             lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if _whole(line)]
             kept = [r for r in lines if (r["stage_number"], r["step"]) <= (stage, start)] if start or stage else []
             with replacing(self.path) as temporary:
                 temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
         self.number = stage
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Within the block the run waits for pictures; `losses` tells what share of the time that took."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.waited += time.perf_counter() - begun
 
     def step(self, done: int) -> None:
         if not self.quiet:
@@ -83,14 +94,17 @@ class Log:
     def losses(self, done: int, losses: dict[str, float]) -> None:
         """After `done` steps of the stage."""
         now = time.perf_counter()
-        self.rate = (done - self._marked[1]) / max(now - self._marked[0], 1e-9)
-        self._marked = (now, done)
+        seconds = max(now - self._marked[0], 1e-9)
+        self.rate, loading = (done - self._marked[1]) / seconds, round(min(self.waited / seconds, 1.0), 4)
+        self._marked, self.waited = (now, done), 0.0
         if self.quiet:
             return
-        record = {"stage": self.stage, "stage_number": self.number, "step": done, "steps_per_second": self.rate}
+        record = {"stage": self.stage, "stage_number": self.number, "step": done}
+        record |= {"steps_per_second": self.rate, "loading": loading}
         with self.path.open("a", encoding="utf-8") as f:
             f.write(json.dumps({**record, **losses}) + "\n")
         text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        text += f"  loading {loading:.1%}"
         self.progress.update(self.task, losses=text)
         if not self.console.is_terminal:
             left = (self.steps - done) / max(self.rate, 1e-9)

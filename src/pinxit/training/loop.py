@@ -6,18 +6,20 @@ import math
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pinxit.data.sheet import grid
+from pinxit.data.stream import ahead
 from pinxit.errors import PinxitError, expected
 from pinxit.modelfile import replacing
-from pinxit.recipe import Recipe, rank, world_size
+from pinxit.recipe import Forecast, Recipe, rank, world_size
 from pinxit.training import checkpoint
 from pinxit.training.checkpoint import Position
 from pinxit.training.config import Run
@@ -41,6 +43,7 @@ def train(recipe: Recipe, run: Run, device: torch.device, identity: Mapping[str,
         for cut in run.out.rglob(".*.part"):  # what a killed run was writing
             cut.unlink()
 
+    before = peak_memory(device)
     with Log(run.out, quiet=not first, tensorboard=run.tensorboard) as log, _asked_to_stop() as stopping:
 
         def keep(position: Position) -> None:
@@ -61,27 +64,55 @@ def train(recipe: Recipe, run: Run, device: torch.device, identity: Mapping[str,
             if run.compile:
                 compile_networks(recipe, device)
             log.begin(stage.name, stage.steps, start, number)
-            for i, batch in zip(range(start, stage.steps), stage.batches(start), strict=False):
-                # Weights stay fp32; autocast computes convolutions in bf16, and `update` leaves it for the backward.
-                with torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16"):
-                    losses = stage.step(to_device(batch, device), i)
-                step = i + 1
-                stop = stopping.is_set()
-                last = step == stage.steps or stop
-                log.step(step)
-                keeping = step % run.checkpoint_every == 0 or last
-                if step % run.log_every == 0 or keeping:
-                    # Before a checkpoint too, so that none is ever written of weights that are lost.
-                    log.losses(step, finite(losses, step, run))
-                if run.sample_every and first and (step % run.sample_every == 0 or last):
-                    save_samples(recipe, run, f"{stage.name}_{step:06d}")
-                if keeping:
-                    keep(Position(number, step))
-                if stop:
-                    log.say(f"stopped after step {step} of {stage.name}; go on with --resume")
-                    return Position(number, step)
+            # Workers read ahead by themselves.
+            depth = 0 if run.workers else 2
+            with closing(ahead(iter(stage.batches(start)), stage.steps - start, depth)) as batches:
+                for i in range(start, stage.steps):
+                    with log.loading():
+                        batch = next(batches)
+                    # Weights stay fp32; autocast computes convolutions in bf16; `update` leaves it for the backward.
+                    with torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+                        losses = stage.step(to_device(batch, device), i)
+                    step = i + 1
+                    stop = stopping.is_set()
+                    last = step == stage.steps or stop
+                    log.step(step)
+                    keeping = step % run.checkpoint_every == 0 or last
+                    if step % run.log_every == 0 or keeping:
+                        # Before a checkpoint too, so that none is ever written of weights that are lost.
+                        log.losses(step, finite(losses, step, run))
+                    if run.sample_every and first and (step % run.sample_every == 0 or last):
+                        save_samples(recipe, run, f"{stage.name}_{step:06d}")
+                    if keeping:
+                        keep(Position(number, step))
+                    if stop:
+                        log.say(f"stopped after step {step} of {stage.name}; go on with --resume")
+                        return Position(number, step)
             done = Position(number, stage.steps)
+        if before is not None:
+            log.say(memory_text(before, peak_memory(device) or before, recipe.foretold))
         return done
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes that this process has held: of the GPU's memory where it computes there, else of this machine's.
+
+    None where the operating system does not say.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def memory_text(before: int, peak: int, foretold: Forecast | None) -> str:
+    """What a training held beyond what there was before it, beside what it was foretold."""
+    text = f"memory: {peak / 2**30:.2f} GiB at most, {(peak - before) / 2**30:.2f} of it for the training"
+    return text if foretold is None else f"{text}; foretold {foretold.memory / 2**30:.2f}"
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -251,3 +251,17 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert sum(name.startswith("pool_") for name in one) == 12
     for name, value in one.items():
         assert (value - two[name]).abs().mean() < (0.01 if name.startswith("pool_") else 1e-4), name
+
+
+def test_the_forecast_is_of_the_right_size_and_proposes_the_small_preset() -> None:
+    sides = {"a": Kind(), "b": Kind()}
+    recipe = CycleGANRecipe(dataclasses.replace(PRESETS["cpu"].network, **sides), PRESETS["cpu"].training)
+    before = {name: value.clone() for name, value in recipe.state_dict().items()}
+    told = recipe.forecast()
+    assert recipe.foretold is told
+    assert not told.others
+    assert 1 << 27 < told.memory < 1 << 30
+    assert 60 < told.seconds < 1e6
+    assert all(torch.equal(value, before[name]) for name, value in recipe.state_dict().items())
+    long = dataclasses.replace(PRESETS["cpu"].training, steps=10**6)
+    assert "cpu" in CycleGANRecipe(dataclasses.replace(PRESETS["cpu"].network, **sides), long).forecast().others

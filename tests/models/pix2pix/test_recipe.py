@@ -290,3 +290,17 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert one.keys() == two.keys()
     for name, value in one.items():
         assert (value - two[name]).abs().mean() < 1e-4, name
+
+
+def test_the_forecast_is_of_the_right_size_and_proposes_the_small_preset() -> None:
+    kinds = {"input": Kind(), "output": Kind()}
+    recipe = Pix2PixRecipe(dataclasses.replace(PRESETS["cpu"].network, **kinds), PRESETS["cpu"].training)
+    before = {name: value.clone() for name, value in recipe.state_dict().items()}
+    told = recipe.forecast()
+    assert recipe.foretold is told
+    assert not told.others
+    assert 1 << 26 < told.memory < 1 << 29  # 12 million weights and moments, and activations of four pictures
+    assert 60 < told.seconds < 1e6
+    assert all(torch.equal(value, before[name]) for name, value in recipe.state_dict().items())
+    large = dataclasses.replace(PRESETS["facades"].training, steps=10**6)
+    assert "cpu" in Pix2PixRecipe(dataclasses.replace(PRESETS["cpu"].network, **kinds), large).forecast().others

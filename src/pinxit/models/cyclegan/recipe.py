@@ -15,14 +15,17 @@ from pinxit.data.pairs import Pair, PairStream, Sides, check_pairs, find_pairs, 
 from pinxit.data.sheet import columns
 from pinxit.errors import PinxitError, expected
 from pinxit.modelfile import ModelFile
-from pinxit.models.cyclegan.config import MULTIPLE, SMALLEST, Data, Network, Options, Training
+from pinxit.models.cyclegan.config import MULTIPLE, PRESETS, SMALLEST, Data, Network, Options, Training
 from pinxit.models.cyclegan.network import discriminator, generator, kinds
+from pinxit.nn.counting import counted, speed
 from pinxit.nn.dropout import masks_of
 from pinxit.nn.image_pool import ImagePool
 from pinxit.nn.init import initialize
 from pinxit.nn.losses import fake_loss, generator_loss, real_loss
 from pinxit.nn.patchgan import require_room
 from pinxit.recipe import (
+    Adam,
+    Forecast,
     Recipe,
     Stage,
     frozen,
@@ -126,7 +129,7 @@ class CycleGANRecipe(Recipe):
             initialize(part, training.init, training.init_gain)
         both = {"G": (self.AtoB, self.BtoA), "D": (self.D_A, self.D_B)}
         self.optimizers = {
-            name: torch.optim.Adam(nn.ModuleList(parts).parameters(), lr=training.lr, betas=training.betas)
+            name: Adam(nn.ModuleList(parts).parameters(), lr=training.lr, betas=training.betas)
             for name, parts in both.items()
         }
 
@@ -196,6 +199,19 @@ class CycleGANRecipe(Recipe):
         generators.train()
         return columns(*shown)
 
+    def forecast(self) -> Forecast:
+        into = kinds(self.network, "AtoB")[0].channels
+        rate = speed(self.AtoB, torch.zeros(1, into, 64, 64, device=next(self.AtoB.parameters()).device))
+        seconds, memory = cost(self.network, self.training_options, rate)
+        others = {}
+        small = PRESETS["cpu"]
+        shape = dataclasses.replace(small.network, a=self.network.a, b=self.network.b)
+        other = cost(shape, small.training, rate)
+        if other[0] < seconds / 2:
+            others["cpu"] = other
+        self.foretold = Forecast(seconds, memory, others)
+        return self.foretold
+
     def model_file(self) -> ModelFile:
         tensors = {}
         for direction in ("AtoB", "BtoA"):
@@ -204,6 +220,27 @@ class CycleGANRecipe(Recipe):
                 half = self.training_options.store == "float16" and value.dim() == 4
                 tensors[f"{direction}.{name}"] = value.half() if half else value
         return ModelFile("cyclegan", dataclasses.asdict(self.network), tensors, card=self.card)
+
+
+def cost(network: Network, t: Training, rate: float) -> tuple[float, float]:
+    """Seconds of a training at `rate` operations a second, and bytes of its activations, weights, gradients and Adam's
+    moments."""
+    rows = max(1, t.batch // world_size())
+    operations = memory = 0.0
+    for direction in ("AtoB", "BtoA"):
+        into, out = (kind.channels for kind in kinds(network, direction))
+        with torch.device("meta"):
+            G, D = generator(network, direction), discriminator(network, t, out)
+        of_g, held = counted(G, torch.empty(rows, into, *network.size, device="meta"))
+        of_d, held_by_d = counted(D, torch.empty(rows, out, *network.size, device="meta"))
+        # A backward pass takes two forward ones. D is passed forward three times; backward twice to its weights and
+        # once to the fake alone.
+        passes = 3 if t.identity else 2
+        operations += 3 * passes * of_g + 8 * of_d
+        weights = sum(p.numel() for part in (G, D) for p in part.parameters())
+        pool = 4 * t.pool * out * network.size[0] * network.size[1]
+        memory += passes * held + held_by_d + 16 * weights + pool
+    return t.steps * operations / rate, memory
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:

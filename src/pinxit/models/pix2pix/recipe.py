@@ -16,13 +16,16 @@ from pinxit.data.pairs import Pair, PairStream, check_pairs, find_pairs, kinds_o
 from pinxit.data.sheet import columns
 from pinxit.errors import PinxitError, expected
 from pinxit.modelfile import ModelFile
-from pinxit.models.pix2pix.config import Data, Direction, Network, Options, Training
+from pinxit.models.pix2pix.config import PRESETS, Data, Direction, Network, Options, Training
 from pinxit.models.pix2pix.network import discriminator, generator
+from pinxit.nn.counting import counted, speed
 from pinxit.nn.dropout import masks_of
 from pinxit.nn.init import initialize
 from pinxit.nn.losses import fake_loss, generator_loss, gradient_penalty, real_loss
 from pinxit.nn.patchgan import require_room
 from pinxit.recipe import (
+    Adam,
+    Forecast,
     Recipe,
     Stage,
     frozen,
@@ -130,7 +133,7 @@ class Pix2PixRecipe(Recipe):
         for part in (self.G, self.D):
             initialize(part, training.init, training.init_gain)
         self.optimizers = {
-            name: torch.optim.Adam(part.parameters(), lr=training.lr, betas=training.betas)
+            name: Adam(part.parameters(), lr=training.lr, betas=training.betas)
             for name, part in (("G", self.G), ("D", self.D))
         }
 
@@ -200,6 +203,24 @@ class Pix2PixRecipe(Recipe):
         self.G.train()
         return columns(into, fake, real)
 
+    def forecast(self) -> Forecast:
+        network, t = self.network, self.training_options
+        side = max(network.multiple, 64)
+        assert network.input is not None
+        rate = speed(
+            self.G, torch.zeros(1, network.input.channels, side, side, device=next(self.G.parameters()).device)
+        )
+        seconds, memory = cost(network, t, rate)
+        others = {}
+        small = PRESETS["cpu"]
+        other = cost(
+            dataclasses.replace(small.network, input=network.input, output=network.output), small.training, rate
+        )
+        if other[0] < seconds / 2:
+            others["cpu"] = other
+        self.foretold = Forecast(seconds, memory, others)
+        return self.foretold
+
     def model_file(self) -> ModelFile:
         tensors = state_on_cpu(self.G.state_dict())
         if self.training_options.store == "float16":
@@ -207,3 +228,20 @@ class Pix2PixRecipe(Recipe):
             tensors = {name: v.half() if v.dim() == 4 else v for name, v in tensors.items()}
         tensors = {f"G.{name}": value for name, value in tensors.items()}
         return ModelFile("pix2pix", dataclasses.asdict(self.network), tensors, card=self.card)
+
+
+def cost(network: Network, t: Training, rate: float) -> tuple[float, float]:
+    """Seconds of a training at `rate` operations a second, and bytes of its activations, weights, gradients and Adam's
+    moments."""
+    with torch.device("meta"):
+        G, D = generator(network), discriminator(network, t)
+    assert network.input is not None
+    assert network.output is not None
+    rows, into, out = max(1, t.batch // world_size()), network.input.channels, network.output.channels
+    of_g, held = counted(G, torch.empty(rows, into, *network.size, device="meta"))
+    of_d, held_by_d = counted(D, torch.empty(rows, into + out, *network.size, device="meta"))
+    # A backward pass takes two forward ones. D is passed forward three times; backward twice to its weights and once
+    # to the fake alone. Its own update holds two of its passes, beside G's.
+    operations = 3 * of_g + 8 * of_d
+    weights = sum(p.numel() for part in (G, D) for p in part.parameters())
+    return t.steps * operations / rate, float(held + 2 * held_by_d + 16 * weights)

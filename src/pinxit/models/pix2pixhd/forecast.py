@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from pinxit.models.pix2pixhd.config import PRESETS, Network, Training
 from pinxit.models.pix2pixhd.network import (
@@ -19,6 +16,7 @@ from pinxit.models.pix2pixhd.network import (
     picture_channels,
     semantic_channels,
 )
+from pinxit.nn.counting import Saved, counted, speed
 from pinxit.nn.vgg import PerceptualDistance
 from pinxit.recipe import Forecast, world_size
 
@@ -26,7 +24,8 @@ from pinxit.recipe import Forecast, world_size
 def forecast(network: Network, training: Training, G: Generator) -> Forecast:
     """Seconds and bytes of a training, at the speed that `G` has on its device; and of the preset `cpu`, where that
     takes less."""
-    rate = speed(G)
+    side = max(64, 4 * (G.config.multiple >> (G.config.enhancers - G.level)))
+    rate = speed(G, torch.zeros(1, G.inputs, side, 2 * side, device=next(G.parameters()).device))
     seconds, memory = cost(network, training, rate)
     others = {}
     small = PRESETS["cpu"]
@@ -88,25 +87,6 @@ def step_cost(network: Network, training: Training, level: int) -> tuple[float, 
     return operations, max(held, apart) + 16 * weights + 4 * 3 * x.numel()
 
 
-class Saved:
-    """The memory that autograd keeps for the backward pass of what is computed within `noting()`, but for weights."""
-
-    def __init__(self) -> None:
-        self.storages: dict[int, torch.UntypedStorage] = {}
-
-    def noting(self) -> saved_tensors_hooks:
-        return saved_tensors_hooks(self.note, lambda saved: saved)
-
-    def note(self, saved: Tensor) -> Tensor:
-        if not isinstance(saved, nn.Parameter):
-            self.storages[saved.untyped_storage()._cdata] = saved.untyped_storage()
-        return saved
-
-    @property
-    def bytes(self) -> int:
-        return sum(storage.nbytes() for storage in self.storages.values())
-
-
 class Counting(Generator):
     """A generator that counts what checkpointing keeps: what goes into each part, and the largest part."""
 
@@ -120,29 +100,3 @@ class Counting(Generator):
                 x = part(x)
             self.largest = max(self.largest, saved.bytes)
         return x
-
-
-def counted(network: nn.Module, *x: Tensor) -> tuple[float, int]:
-    """Operations of a forward pass, and bytes that it keeps for the backward one."""
-    saved = Saved()
-    with FlopCounterMode(display=False) as counter, saved.noting():
-        network(*(part.requires_grad_() for part in x))
-    return float(counter.get_total_flops()), saved.bytes
-
-
-def speed(G: Generator) -> float:
-    """Operations a second of a forward and a backward pass on a small picture, on the device of `G`."""
-    device = next(G.parameters()).device
-    side = max(64, 4 * (G.config.multiple >> (G.config.enhancers - G.level)))
-    x = torch.zeros(1, G.inputs, side, 2 * side, device=device)
-    training = G.training
-    G.eval()  # batch norm must not learn from it
-    weights = [p for p in G.parameters() if p.requires_grad]
-    seconds, counter = 0.0, FlopCounterMode(display=False)
-    for _ in range(2):  # the first one warms up
-        with counter:
-            begun = time.perf_counter()
-            torch.autograd.grad(G(x).square().mean(), weights)[0].sum().item()  # waits for the device
-            seconds = time.perf_counter() - begun
-    G.train(training)
-    return counter.get_total_flops() / seconds

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from pinxit.models.pix2pixhd.config import Network, Training
 from pinxit.nn.resnet import ResnetBlock, norm_layer
 from pinxit.nn.semantics import boundary, one_hot
+from pinxit.nn.slim import ReflectionPad2d, SlimConv2d
 
 
 def semantic_channels(c: Network) -> int:
@@ -52,7 +53,7 @@ def norm(channels: int, c: Network) -> nn.Module:
 
 def edge(inputs: int, outputs: int) -> list[nn.Module]:
     """The 7x7 convolution by which a network begins and ends."""
-    return [nn.ReflectionPad2d(3), nn.Conv2d(inputs, outputs, 7)]
+    return [ReflectionPad2d(3), SlimConv2d(inputs, outputs, 7)]
 
 
 def halve(width: int, c: Network) -> list[nn.Module]:
@@ -181,7 +182,7 @@ class PatchDiscriminator(nn.Module):
         for i in range(t.d_layers):
             conv = nn.Conv2d(widths[i], widths[i + 1], 4, stride=2 if i + 1 < t.d_layers else 1, padding=2)
             self.layers.append(nn.Sequential(conv, norm(widths[i + 1], c)))
-        self.layers.append(nn.Sequential(nn.Conv2d(widths[-1], 1, 4, stride=1, padding=2)))
+        self.layers.append(nn.Sequential(SlimConv2d(widths[-1], 1, 4, stride=1, padding=2)))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """[N, S + C, H, W] -> the output of each layer, the last being the logits [N, 1, h, w]."""

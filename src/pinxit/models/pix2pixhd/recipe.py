@@ -36,6 +36,7 @@ from pinxit.nn.image_pool import ImagePool
 from pinxit.nn.losses import fake_loss, feature_matching, generator_loss, real_loss
 from pinxit.nn.norm import BatchNorm2d
 from pinxit.recipe import (
+    Adam,
     Forecast,
     Recipe,
     Stage,
@@ -255,10 +256,10 @@ class Pix2PixHDRecipe(Recipe):
             self.pool = ImagePool(t.pool)
         self.optimizers = {"G": self.adam(self.G, self.E), "D": self.adam(self.D)}
 
-    def adam(self, *parts: nn.Module | None) -> torch.optim.Adam:
+    def adam(self, *parts: nn.Module | None) -> Adam:
         t = self.training_options
         weights = [p for part in parts if part is not None for p in part.parameters()]
-        return torch.optim.Adam(weights, lr=t.lr, betas=t.betas)
+        return Adam(weights, lr=t.lr, betas=t.betas)
 
     def stages(self) -> Iterator[Stage]:
         """Level by level: a new enhancer alone, then with all within it (sec. 3.1 and 4)."""
@@ -396,7 +397,8 @@ class Pix2PixHDRecipe(Recipe):
         return ModelFile("pix2pixhd", dataclasses.asdict(so_far), tensors, labels, self.card)
 
     def forecast(self) -> Forecast:
-        return forecast(self.network, self.training_options, self.G)
+        self.foretold = forecast(self.network, self.training_options, self.G)
+        return self.foretold
 
 
 def initialize(network: nn.Module) -> None:

@@ -20,7 +20,7 @@ from pinxit.models.singan.config import PRESETS, RECONSTRUCTION, Network, Option
 from pinxit.models.singan.network import Discriminator, Generator
 from pinxit.models.singan.palette import reduced
 from pinxit.models.singan.pyramid import Pyramid, enlarge, plan, resize
-from pinxit.recipe import Forecast, Recipe, Stage, frozen, set_rate, state_on_cpu, update, world_size
+from pinxit.recipe import Adam, Forecast, Recipe, Stage, frozen, set_rate, state_on_cpu, update, world_size
 
 
 def build(options: Options, *, seed: int = 0, workers: int = 0) -> SinGANRecipe:
@@ -164,9 +164,7 @@ class SinGANRecipe(Recipe):
         self.Gs.append(G)
         self.D = D
         t = self.settings
-        self.optimizers = {
-            name: torch.optim.Adam(part.parameters(), lr=t.lr, betas=t.betas) for name, part in (("G", G), ("D", D))
-        }
+        self.optimizers = {name: Adam(part.parameters(), lr=t.lr, betas=t.betas) for name, part in (("G", G), ("D", D))}
 
     def train(self, mode: bool = True) -> SinGANRecipe:
         """Scales that are done stay in eval mode, so that they paint in training what they will paint later."""
@@ -374,7 +372,8 @@ class SinGANRecipe(Recipe):
             other = self.cost(shape, preset.training)
             if other[0] < seconds / 2:
                 others[name] = other
-        return Forecast(seconds, memory, others)
+        self.foretold = Forecast(seconds, memory, others)
+        return self.foretold
 
     def cost(self, network: Network, training: Training) -> tuple[float, float]:
         """Seconds and bytes of a training on this photo, about."""

@@ -46,7 +46,7 @@ def test_help_names_every_command(pinxit: Pinxit) -> None:
 OPTIONS = {
     "demo": "--out PATH, --styles INT, --seed INT",
     "paint": "MODEL, MAP ..., --out PATH, --style STYLE ..., --variations INT, --frames INT, --instances FILE ..., "
-    "--save-style PATH, --device {auto",
+    "--save-style PATH, --device {auto, --precision {auto",
     "translate": "MODEL, INPUT ..., --out PATH, --direction {AtoB, --tile INT, --overlap INT, --statistics {sampled, "
     "--dropout, --norm {picture, --seed INT, --device {auto, --precision {fp32, sees farther, some hundred",
     "sample": "MODEL, --out PATH, --n INT, --start-scale INT, --size H W, --seed INT",
@@ -68,6 +68,7 @@ OPTIONS = {
     "data": "data check FOLDER",
     "data check": "[FOLDER], --maps PATH, --photos PATH, --instance-maps PATH, --split STR, --label-set STR, "
     "--a PATH, --b PATH, --unpaired",
+    "export": "MODEL, --onnx, --out PATH, --opset INT, --fixed-size H W, --direction {AtoB",
     "info": "MODEL",
     "studio": "--models, --demo, --host, --port, --home, --no-open, --token, --device, --threads",
 }

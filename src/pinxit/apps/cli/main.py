@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("pinxit.apps.cli.train", "train a method on your data, or go on with a run"),
     "import": ("pinxit.apps.cli.import_", "read the authors' released weights"),
     "data": ("pinxit.apps.cli.data", "look through a data set before training: data check FOLDER"),
+    "export": ("pinxit.apps.cli.export", "a model as an ONNX file, for other programs: export MODEL --onnx"),
     "info": ("pinxit.apps.cli.info", "what a model takes, was trained on, and may be used for"),
 }
 

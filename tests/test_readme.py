@@ -167,6 +167,7 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         "demo",
         "animate",
         "studio",
+        "export",
         "data check",
         *(f"import {method}" for method in trained),
     ]

@@ -82,7 +82,7 @@ def painted(file: Path, given: Mapping[str, Tensor]) -> Tensor:
 def require_equal(file: Path, given: Mapping[str, Tensor], want: Tensor) -> None:
     got = painted(file, given)
     assert want.std() > 0.01  # or it would prove nothing
-    torch.testing.assert_close(got, want, atol=2e-5, rtol=0)
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
 
 
 def metadata_of(file: Path) -> dict[str, str]:
@@ -110,7 +110,7 @@ def test_pix2pix(pinxit: Pinxit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (ran.status, ran.err) == (0, "")
     found = re.search(r"largest difference from the model: (\S+),", ran.out)
     assert found is not None
-    assert float(found[1]) < 1e-5
+    assert float(found[1]) <= 1e-4
     m, s = config.multiple, config.smallest
     assert f"multiples of {m}, {s} or more" in ran.out
     for batch, height, width in ((1, s, s), (1, 5 * m, 3 * m), (4, 2 * m, 7 * m)):
@@ -192,7 +192,8 @@ def test_pix2pixhd(pinxit: Pinxit, tmp_path: Path, config: pix2pixhd.Network) ->
         pytest.param(dataclasses.replace(SPADE, vae=True, instances=True), marks=pytest.mark.slow, id="vae"),
         pytest.param(dataclasses.replace(SPADE, norm="instance", kernel=5), marks=pytest.mark.slow),
         pytest.param(
-            dataclasses.replace(SPADE, norm_at_test="batch", upsamplings="more", kernel=1), marks=pytest.mark.slow
+            dataclasses.replace(SPADE, norm_at_test="batch", upsamplings="more", kernel=1, size=(128, 128)),
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             dataclasses.replace(SPADE, upsamplings="most", size=(128, 128), spectral=False, unknown=False),

@@ -39,6 +39,8 @@ TOLERANCE = 1e-4
 """By how much a value, of -1..1, may differ from the model's own."""
 MOST_COMPARED = 1 << 17
 """Pixels (256 x 512) of the largest picture that is compared, unless the size is fixed."""
+SMALL = 64
+"""Side of the smallest picture that is compared, where the model takes that."""
 MOST_BYTES = (1 << 31) - (1 << 24)
 """Of weights; with all else, protocol buffers end at 2 GiB."""
 OUTPUT = "picture"
@@ -497,7 +499,8 @@ def compared_at(graph: Graph, size: tuple[int, int] | None) -> list[tuple[int, i
     while height * width > MOST_COMPARED:
         height, width = height // 2, width // 2
     trained = [max(graph.smallest, side // graph.multiple * graph.multiple) for side in (height, width)]
-    s = graph.smallest
+    # Norms over the few pixels of the very smallest pictures would blow up what rounding leaves.
+    s = max(graph.smallest, -(-SMALL // graph.multiple) * graph.multiple)
     return [(1, trained[0], trained[1]), (2, s, 2 * s), (3, 2 * s, s)]
 
 

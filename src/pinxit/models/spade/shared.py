@@ -362,7 +362,8 @@ class _Modulated(torch.autograd.Function):
             if ctx.doubled:
                 width = level.codes.shape[2]
                 lines = total.view(-1, 2, width * x.shape[1])  # of each two lines the sum, then of each two pixels
-                total = (lines[:, 0] + lines[:, 1]).view(-1, 2, x.shape[1]).sum(1)
+                pairs = (lines[:, 0] + lines[:, 1]).view(-1, 2, x.shape[1])
+                total = pairs[:, 0] + pairs[:, 1]
                 part = slice(part.start // 4, part.stop // 4)
             to_x[part] = total
         return unflat(to_x, (len(x), *x.shape[2:])), None, None, *map(bands.over, collected)

@@ -39,8 +39,8 @@ def test_without_a_compiler_the_cpu_refuses_in_one_line(monkeypatch: pytest.Monk
 
 
 # Everything of torch.compile but the generation of machine code, which would take minutes for SPADE.
-# Both runs by the plain networks, which are what is compiled: `shared` sums in another order, and with GAN losses near 0
-# that shows from the second step on.
+# Both runs by the plain networks, which are what is compiled: `shared` sums in another order, and with GAN losses
+# near 0 that shows from the second step on.
 TRACED = """
 import functools, sys
 import torch

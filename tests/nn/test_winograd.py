@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from pinxit.nn import winograd
-from pinxit.nn.winograd import Winograd, pays
+from pinxit.nn.winograd import Winograd
 
 
 @pytest.mark.parametrize("tile", [2, 4])
@@ -42,10 +42,3 @@ def test_rounding(tile: int, most: float) -> None:
     exact = F.conv2d(x.double(), weight.double(), padding=1)
     error = Winograd(weight, None, tile)(x).double() - exact
     assert error.square().mean().sqrt() / exact.std() < most
-
-
-def test_where_it_pays() -> None:
-    assert pays(512, 256, 32, 32)
-    assert not pays(512, 256, 33, 32)
-    assert not pays(128, 256, 32, 32)
-    assert not pays(512, 512, 128, 128)

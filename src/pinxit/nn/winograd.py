@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEAST_CHANNELS, MOST_PIXELS = 256, 64 * 64
+MOST_PIXELS = 64 * 64
+"""Of the output, up to which tiles of 2 are transformed by sums and differences."""
 
 POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2), -math.sqrt(2))}
 """Where the polynomials are evaluated, beside infinity, for tiles of the output of 2 and 4 pixels a side."""
@@ -141,9 +142,3 @@ def _polynomial(roots: list[float]) -> Tensor:
         longer[:-1] -= root * coefficients
         coefficients = longer
     return coefficients
-
-
-def pays(inputs: int, outputs: int, height: int, width: int) -> bool:
-    """Whether it is possible, and quicker than PyTorch's own on a CPU."""
-    possible = height % 2 == 0 and width % 2 == 0
-    return possible and min(inputs, outputs) >= LEAST_CHANNELS and height * width <= MOST_PIXELS

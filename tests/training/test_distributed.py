@@ -164,8 +164,8 @@ def test_two_processes_train_as_one(
         for _, rate, gradients, weights in trained_by_adam(one, two)
         if gradients[0].abs().max() > 1e-5
     ]
-    # Of the four learning rates that a weight may move. Where windows are shared each process finds those of its own half,
-    # so that sums differ in their order more: 0.095 was seen.
+    # Of the four learning rates that a weight may move. Where windows are shared each process finds those of its own
+    # half, so that sums differ in their order more: 0.095 was seen.
     assert torch.cat(errors).mean() < (0.2 if share else 0.05)
 
 

@@ -9,9 +9,11 @@ come, as a person does whose picture follows the brush; so that most requests ar
 (409 "superseded": as it should be, no error). After the last stroke each client waits for its picture. Then, with
 nobody else there, every client's last map is painted once more: it has to be the same picture, to the last bit.
 
-What grows is not to be a cache that fills: the server's store of pictures is filled with maps before (--fill), and the
-clients paint for a while (--warm-up) until its memory of finished pictures, some 250 of this size, is full too. Memory
-is that of the server and the processes it started (resident, from /proc: Linux only), after the warm-up and then twice.
+What grows is not to be a cache that fills: the server's store of pictures is filled before, with maps of the clients'
+size (--fill), and the clients paint until so many pictures have come (--warm-up) that its memory of finished pictures,
+some 250 of this size, is full too. Memory is that of the server and the processes it started (resident, from /proc:
+Linux only), after the warm-up and then twice.
+
 Nothing may be an error, every last stroke must be answered rightly, and after the warm-up memory may grow by 5 % at
 most; else the exit status is 1. Clients and server share the cores.
 """
@@ -48,7 +50,7 @@ class Client:
     last: tuple[str, str] | None = None
     """The map drawn last, and the picture that it became."""
 
-    def draw(self, end: float, pause: float) -> None:
+    def draw(self, end: threading.Event, pause: float) -> None:
         random = np.random.default_rng(self.number)
         canvas = random.choice(np.array(self.labels, np.uint8), (self.size // 32, self.size // 32)).repeat(32, 0)
         canvas = np.ascontiguousarray(canvas.repeat(32, 1))
@@ -56,7 +58,7 @@ class Client:
         with ThreadPoolExecutor(4) as asking:
             pending: list[Future[str | None]] = []
             map_id = None
-            while time.monotonic() < end:
+            while not end.is_set():
                 stroke(canvas, random, self.labels)
                 try:
                     map_id = api.upload(canvas)
@@ -64,8 +66,8 @@ class Client:
                 except Exception as error:
                     self.failed(error)
                 # No two requests so close that the earlier could overtake the later on another connection.
-                wait = max(0.05, random.exponential(pause))
-                time.sleep(min(wait, max(0.05, end - time.monotonic())))
+                time.sleep(0.05)
+                end.wait(max(0.0, random.exponential(pause) - 0.05))
             if pending and map_id and (picture := pending[-1].result()):
                 self.last = (map_id, picture)
         api.close()
@@ -91,9 +93,8 @@ class Client:
         self.errors.append(f"client {self.number}: {type(error).__name__}: {error}")
 
 
-def fill(api: Api, mib: int) -> None:
+def fill(api: Api, mib: int, side: int) -> None:
     """Upload maps, each another, of so much memory in all."""
-    side = 512
     for number in range(mib * (1 << 20) // side**2):
         map = np.zeros((side, side), np.uint8)
         map.flat[:2] = divmod(number, 256)
@@ -129,7 +130,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--warm-up", type=float, default=60, help="s of the same before")
+    parser.add_argument("--warm-up", type=int, default=600, help="pictures that are painted before")
     parser.add_argument("--pause", type=float, default=0.5, help="s between two strokes of a client, on average")
     parser.add_argument("--size", type=int, default=256, help="side of the maps, a multiple of 32")
     parser.add_argument("--fill", type=int, default=280, help="MiB of maps sent before; the server holds 256")
@@ -141,16 +142,20 @@ def main() -> int:
         labels = api.labels(o.model)
         blank = api.upload(np.full((o.size, o.size), labels[0], np.uint8))
         api.paint(o.model, blank, {"seed": 0}, "warm-up")
-        fill(api, o.fill)
-        begun = time.monotonic()
+        fill(api, o.fill, o.size)
+        begun, end = time.monotonic(), threading.Event()
         clients = [Client(n, address, o.model, labels, o.size) for n in range(o.clients)]
-        threads = [threading.Thread(target=c.draw, args=(begun + o.warm_up + o.seconds, o.pause)) for c in clients]
+        threads = [threading.Thread(target=c.draw, args=(end, o.pause)) for c in clients]
         for thread in threads:
             thread.start()
+        while sum(client.outcomes["painted"] for client in clients) < o.warm_up and process.poll() is None:
+            time.sleep(0.1)
+        warm = time.monotonic()
         marks: dict[float, float | None] = {}
         for share in (0, 0.5, 1):
-            time.sleep(max(0.0, begun + o.warm_up + share * o.seconds - time.monotonic()))
+            time.sleep(max(0.0, warm + share * o.seconds - time.monotonic()))
             marks[share * o.seconds] = memory(process.pid)
+        end.set()
         for thread in threads:
             thread.join()
         took = time.monotonic() - begun
@@ -167,7 +172,7 @@ def main() -> int:
     waits = sorted(wait for client in clients for wait in client.waits)
     asked = sum(outcomes.values())
     print(machine())
-    print(f"{o.clients} clients, {o.warm_up:g} s and {o.seconds:g} s, maps of {o.size}x{o.size}")
+    print(f"{o.clients} clients, {warm - begun:.0f} s of warm-up and {o.seconds:g} s, maps of {o.size}x{o.size}")
     print(f"a stroke every {o.pause:g} s and client, on average")
     print(f"requests to paint   {asked} ({asked / took:.1f}/s)")
     print(f"errors              {outcomes['errors']}")

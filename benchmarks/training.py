@@ -27,6 +27,7 @@ from pinxit.models.singan.pyramid import plan
 from pinxit.models.singan.recipe import SinGANRecipe
 from pinxit.models.spade import config as spade
 from pinxit.models.spade.recipe import SpadeRecipe
+from pinxit.nn.quick import QuickConv2d, QuickConvTranspose2d
 from pinxit.nn.slim import ReflectionPad2d, SlimConv2d
 from pinxit.recipe import Recipe
 
@@ -158,7 +159,12 @@ def of_other(name: str, way: str, width: int, size: int) -> Step:
 def straighten(recipe: Recipe) -> None:
     """PyTorch's own layers and Adam, where the recipe has quicker ones; the numbers that they hold stay."""
     for module in recipe.modules():
-        for quick, own in ((SlimConv2d, nn.Conv2d), (ReflectionPad2d, nn.ReflectionPad2d)):
+        for quick, own in (
+            (SlimConv2d, nn.Conv2d),
+            (QuickConv2d, nn.Conv2d),
+            (QuickConvTranspose2d, nn.ConvTranspose2d),
+            (ReflectionPad2d, nn.ReflectionPad2d),
+        ):
             if type(module) is quick:
                 module.__class__ = own  # pyright: ignore[reportAttributeAccessIssue] - only forward differs
     for name, optimizer in recipe.optimizers.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pinxit.errors import expected
+from pinxit.nn.quick import QuickConv2d
 from pinxit.nn.resnet import Norm, has_bias, norm_layer
 from pinxit.nn.slim import SlimConv2d
 
@@ -22,7 +23,7 @@ class NLayerDiscriminator(nn.Module):
         for i in range(layers):
             stride = 2 if i + 1 < layers else 1
             model += [
-                nn.Conv2d(widths[i], widths[i + 1], 4, stride=stride, padding=1, bias=has_bias(norm)),
+                QuickConv2d(widths[i], widths[i + 1], 4, stride=stride, padding=1, bias=has_bias(norm)),
                 norm_layer(norm, widths[i + 1]),
                 nn.LeakyReLU(0.2, inplace=True),
             ]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pinxit.nn.dropout import Dropout
 from pinxit.nn.norm import BatchNorm2d, InstanceNorm2d
+from pinxit.nn.quick import QuickConv2d, QuickConvTranspose2d
 from pinxit.nn.slim import ReflectionPad2d, SlimConv2d
 
 Norm = Literal["batch", "instance", "none"]
@@ -61,7 +62,7 @@ class ResnetBlock(nn.Module):
         bias = has_bias(norm) if bias is None else bias
 
         def half() -> list[nn.Module]:
-            conv = nn.Conv2d(channels, channels, 3, bias=bias)
+            conv = QuickConv2d(channels, channels, 3, bias=bias)
             return [ReflectionPad2d(1), conv, norm_layer(norm, channels, picture_at_test)]
 
         between = [Dropout(dropout, dropout_at_test)] if dropout else []
@@ -101,12 +102,12 @@ class ResnetGenerator(nn.Module):
         layers = [ReflectionPad2d(3), *normed(nn.Conv2d(channels_in, width, 7, bias=bias), width)]
         for i in range(downsamplings):
             w = width << i
-            layers += normed(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1, bias=bias), 2 * w)
+            layers += normed(QuickConv2d(w, 2 * w, 3, stride=2, padding=1, bias=bias), 2 * w)
         at_test = {"picture_at_test": picture_at_test, "dropout_at_test": dropout_at_test}
         layers += [ResnetBlock(width << downsamplings, norm, dropout, **at_test) for _ in range(blocks)]
         for i in range(downsamplings, 0, -1):
             w = width << i
-            up = nn.ConvTranspose2d(w, w // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
+            up = QuickConvTranspose2d(w, w // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
             layers += normed(up, w // 2)
         self.model = nn.Sequential(*layers, ReflectionPad2d(3), SlimConv2d(width, channels_out, 7), nn.Tanh())
 

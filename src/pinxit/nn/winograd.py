@@ -29,6 +29,9 @@ POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, math.sqrt(0.5), -math.sqrt(0.5), math.sq
 COLUMNS, LEAST_PATCHES = 1 << 13, {2: 256, 4: 64}
 """Patches times channels that are transformed at a time, and patches at least, of each tile."""
 
+INPUTS = 8
+"""Input channels whose kernels are transformed at a time."""
+
 
 class Winograd(nn.Module):
     """A 3x3 convolution of stride 1 with the weights of another, for use without gradients."""
@@ -39,13 +42,17 @@ class Winograd(nn.Module):
         self.tile = tile
         A, G, B = transforms(POINTS[tile])
         side, (outputs, inputs) = len(G), weight.shape[:2]
-        kernels = weight.detach().double().cpu().permute(2, 3, 1, 0).flatten(1)
-        product = (torch.kron(G, G) @ kernels.flatten(0, 1).view(9, -1)).view(side * side, inputs, outputs)
+        product = weight.new_empty(side * side, inputs, outputs)
+        GG = torch.kron(G, G)
+        # In double, as rounding it once more would be all that is lost here; some at a time, so that they stay in cache.
+        for some in range(0, inputs, INPUTS):
+            kernels = weight.detach()[:, some : some + INPUTS].double().cpu().permute(2, 3, 1, 0).reshape(9, -1)
+            product[:, some : some + INPUTS] = (GG @ kernels).view(side * side, -1, outputs)
         self.product: Tensor
         self.bias: Tensor | None
         self.before: Tensor
         self.after: Tensor
-        self.register_buffer("product", product.to(weight).contiguous())
+        self.register_buffer("product", product)
         self.register_buffer("bias", None if bias is None else bias.detach())
         self.register_buffer("before", torch.kron(B, B).to(weight))
         self.register_buffer("after", torch.kron(A, A).to(weight))
@@ -115,16 +122,17 @@ class Winograd(nn.Module):
                     torch.add(tiles, self.bias, out=target)
 
 
-def transforms(points: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """(A^T [m, m + 2], G [m + 2, 3], B^T [m + 2, m + 2]), float64, by Toom and Cook's construction: two polynomials are
-    multiplied by their values at the points and at infinity."""
+def transforms(points: tuple[float, ...], taps: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """(A^T [m, side], G [side, taps], B^T [side, side]), side = m + taps - 1, float64, for kernels of so many taps a
+    side, by Toom and Cook's construction: two polynomials are multiplied by their values at the points and at
+    infinity."""
     side = len(points) + 1
-    m = side - 2
-    A, G, B = (torch.zeros(shape, dtype=torch.float64) for shape in ((m, side), (side, 3), (side, side)))
+    m = side + 1 - taps
+    A, G, B = (torch.zeros(shape, dtype=torch.float64) for shape in ((m, side), (side, taps), (side, side)))
     for j, p in enumerate(points):
         others = [q for k, q in enumerate(points) if k != j]
         A[:, j] = torch.tensor([p**i for i in range(m)], dtype=torch.float64)
-        G[j] = torch.tensor([p**i for i in range(3)], dtype=torch.float64) / math.prod(p - q for q in others)
+        G[j] = torch.tensor([p**i for i in range(taps)], dtype=torch.float64) / math.prod(p - q for q in others)
         B[j, : side - 1] = _polynomial(others)
     A[-1, -1] = G[-1, -1] = 1
     B[-1] = _polynomial(list(points))

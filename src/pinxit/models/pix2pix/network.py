@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pinxit.models.pix2pix.config import Network, Training
 from pinxit.nn.dropout import Dropout
 from pinxit.nn.patchgan import NLayerDiscriminator, PixelDiscriminator
+from pinxit.nn.quick import QuickConv2d, QuickConvTranspose2d
 from pinxit.nn.resnet import ResnetGenerator, has_bias, norm_layer
 
 
@@ -30,14 +31,14 @@ class UNet(nn.Module):
 
         before = [channels_in, *widths]
         self.down = nn.ModuleList(
-            [nn.Conv2d(before[i], before[i + 1], 4, stride=2, padding=1, bias=bias) for i in range(c.depth)]
+            [QuickConv2d(before[i], before[i + 1], 4, stride=2, padding=1, bias=bias) for i in range(c.depth)]
         )
         # None at either end: the first layer has none, and at the last's one pixel there is nothing to normalise.
         self.down_norms = nn.ModuleList([norm(i if i < c.depth - 1 else -1, widths[i]) for i in range(c.depth)][1:-1])
         after = [channels_out, *widths]
         self.up = nn.ModuleList(
             [
-                nn.ConvTranspose2d(
+                QuickConvTranspose2d(
                     widths[i] * (1 if i == c.depth - 1 else 2), after[i], 4, stride=2, padding=1, bias=bias or i == 0
                 )
                 for i in range(c.depth)

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from pinxit.models.pix2pixhd.config import Network, Training
 from pinxit.nn.resnet import ResnetBlock, norm_layer
 from pinxit.nn.semantics import boundary, one_hot
+from pinxit.nn.quick import QuickConv2d, QuickConvTranspose2d
 from pinxit.nn.slim import ReflectionPad2d, SlimConv2d
 
 
@@ -57,11 +58,11 @@ def edge(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 def halve(width: int, c: Network) -> list[nn.Module]:
-    return [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), norm(2 * width, c), nn.ReLU(inplace=True)]
+    return [QuickConv2d(width, 2 * width, 3, stride=2, padding=1), norm(2 * width, c), nn.ReLU(inplace=True)]
 
 
 def double(width: int, c: Network) -> list[nn.Module]:
-    up = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
+    up = QuickConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
     return [up, norm(width // 2, c), nn.ReLU(inplace=True)]
 
 
@@ -180,7 +181,7 @@ class PatchDiscriminator(nn.Module):
         inputs = semantic_channels(c) + picture_channels(c)
         self.layers = nn.ModuleList([nn.Sequential(nn.Conv2d(inputs, widths[0], 4, stride=2, padding=2))])
         for i in range(t.d_layers):
-            conv = nn.Conv2d(widths[i], widths[i + 1], 4, stride=2 if i + 1 < t.d_layers else 1, padding=2)
+            conv = QuickConv2d(widths[i], widths[i + 1], 4, stride=2 if i + 1 < t.d_layers else 1, padding=2)
             self.layers.append(nn.Sequential(conv, norm(widths[i + 1], c)))
         self.layers.append(nn.Sequential(SlimConv2d(widths[-1], 1, 4, stride=1, padding=2)))
 

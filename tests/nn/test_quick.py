@@ -1,0 +1,219 @@
+"""Convolutions that are quicker in training, against PyTorch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pinxit.nn import quick
+from pinxit.nn.quick import QuickConv2d, QuickConvTranspose2d
+
+WAYS = ["product", "winograd"]
+CONVS = [(3, 1, 0), (3, 1, 1), (4, 1, 1), (4, 1, 2), (4, 1, 0)]  # kernel, stride, padding: what Winograd's can do
+STRIDED = [(4, 2, 1), (4, 2, 2), (3, 2, 1), (1, 1, 0), (5, 3, 1)]
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ways that were taken; each is by a small network too, after `only`."""
+    found: list[str] = []
+    for name in ("_Product", "_Winograd"):
+        function = getattr(quick, name)
+
+        class Seen(function):
+            pass
+
+        def apply(*inputs: object, function=function, name=name) -> Tensor:
+            found.append(name[1:].lower())
+            return function.apply(*inputs)
+
+        Seen.apply = staticmethod(apply)  # pyright: ignore[reportAttributeAccessIssue]
+        monkeypatch.setattr(quick, name, Seen)
+    return found
+
+
+def only(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "LEAST_WEIGHTS", 0 if way == "product" else 1 << 60)
+    monkeypatch.setattr(quick, "MOST_PIXELS", 1 << 60)
+    monkeypatch.setattr(quick, "LEAST_CHANNELS", 0)
+    monkeypatch.setattr(quick, "LEAST_PIXELS", 0)
+
+
+def pair(ours: nn.Conv2d | nn.ConvTranspose2d, last: bool = True) -> list[nn.Conv2d | nn.ConvTranspose2d]:
+    """The same, and PyTorch's with the same weights."""
+    own = nn.Conv2d if isinstance(ours, nn.Conv2d) else nn.ConvTranspose2d
+    more = {} if isinstance(ours, nn.Conv2d) else {"output_padding": ours.output_padding}
+    plain = own(
+        ours.in_channels,
+        ours.out_channels,
+        ours.kernel_size,  # pyright: ignore[reportArgumentType]
+        ours.stride,  # pyright: ignore[reportArgumentType]
+        ours.padding,  # pyright: ignore[reportArgumentType]
+        bias=ours.bias is not None,
+        **more,
+    )
+    plain.to(ours.weight.dtype).load_state_dict(ours.state_dict())
+    form = torch.channels_last if last else torch.contiguous_format
+    return [layer.to(memory_format=form).train() for layer in (ours, plain)]  # pyright: ignore[reportCallIssue]
+
+
+def found_by(layer: nn.Module, size: tuple[int, ...], last: bool) -> list[Tensor | None]:
+    """What comes out, and all gradients."""
+    torch.manual_seed(1)
+    x = torch.randn(size, dtype=torch.float64).requires_grad_()
+    y = layer(x.contiguous(memory_format=torch.channels_last) if last else x)
+    (y * torch.randn(y.shape, dtype=torch.float64)).sum().backward()
+    return [y, x.grad, *(p.grad for p in layer.parameters())]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("conv", [*CONVS, *STRIDED])
+@pytest.mark.parametrize("size", [(2, 6, 9, 11), (1, 6, 5, 5), (3, 6, 8, 23)])
+@pytest.mark.parametrize("last", [True, False])
+def test_convolutions_are_equal_with_gradients(
+    way: str,
+    conv: tuple[int, int, int],
+    size: tuple[int, ...],
+    last: bool,
+    taken: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if way == "winograd" and conv in STRIDED:
+        pytest.skip("of stride 1 alone")
+    only(way, monkeypatch)
+    monkeypatch.setattr(quick, "PATCHES", 7)  # so that there are several parts
+    torch.manual_seed(0)
+    k, stride, padding = conv
+    layers = pair(QuickConv2d(6, 5, k, stride, padding, bias=size[0] > 1).double(), last)
+    ours, theirs = (found_by(layer, size, last) for layer in layers)
+    assert taken == [way]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("conv", [(4, 2, 1, 0), (3, 2, 1, 1), (3, 1, 1, 0), (4, 2, 0, 1), (5, 3, 2, 2)])
+@pytest.mark.parametrize("size", [(2, 6, 4, 5), (1, 6, 1, 1)])
+@pytest.mark.parametrize("last", [True, False])
+def test_transposed_convolutions_are_equal_with_gradients(
+    conv: tuple[int, int, int, int],
+    size: tuple[int, ...],
+    last: bool,
+    taken: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only("product", monkeypatch)
+    torch.manual_seed(0)
+    k, stride, padding, more = conv
+    layers = pair(QuickConvTranspose2d(6, 5, k, stride, padding, more, bias=size[0] > 1).double(), last)
+    ours, theirs = (found_by(layer, size, last) for layer in layers)
+    assert taken == ["product"]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("frozen", ["input", "weights"])
+def test_only_gradients_that_are_asked_for(
+    way: str, frozen: str, taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(way, monkeypatch)
+    torch.manual_seed(0)
+    found = []
+    for layer in pair(QuickConv2d(6, 5, 3, padding=1).double()):
+        layer.requires_grad_(frozen == "input")
+        torch.manual_seed(1)
+        x = torch.randn(2, 6, 9, 8, dtype=torch.float64).requires_grad_(frozen == "weights")
+        layer(x).square().sum().backward()
+        found.append([x.grad, *(p.grad for p in layer.parameters())])
+    assert taken == [way]
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("way", [*WAYS, "transposed"])
+def test_gradients_of_gradients(way: str, taken: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a gradient penalty takes them."""
+    only("product" if way == "transposed" else way, monkeypatch)
+    torch.manual_seed(0)
+    layer = QuickConvTranspose2d(6, 5, 4, 2, 1) if way == "transposed" else QuickConv2d(6, 5, 4, padding=1)
+    found = []
+    for conv in pair(layer.double()):
+        torch.manual_seed(1)
+        x = torch.randn(2, 6, 9, 8, dtype=torch.float64, requires_grad=True)
+        (slope,) = torch.autograd.grad(conv(torch.tanh(x)).square().sum(), x, create_graph=True)
+        slope.square().sum().backward()
+        found.append([slope, x.grad, *(p.grad for p in conv.parameters())])
+    assert len(taken) == 1
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "layer", [QuickConv2d(64, 32, 3, 1, 1), QuickConv2d(64, 32, 4, 2, 1), QuickConvTranspose2d(64, 32, 4, 2, 1)]
+)
+def test_bf16_is_as_near_as_pytorch(
+    layer: nn.Conv2d | nn.ConvTranspose2d, taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only("product", monkeypatch)
+    found = []
+    torch.manual_seed(1)
+    x, g = torch.randn(2, 64, 10, 10).relu(), torch.randn(2, 32, 20, 20)
+    for conv, bf16 in zip([*pair(layer), pair(layer)[1]], (True, True, False), strict=True):
+        inner = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            y = conv(inner)
+        assert y.dtype == (torch.bfloat16 if bf16 else torch.float32)
+        (y.float() * g[:, :, : y.shape[2], : y.shape[3]]).sum().backward()
+        assert conv.weight.grad is not None
+        assert inner.grad is not None
+        found.append([y.detach().float(), inner.grad, conv.weight.grad.clone()])
+        conv.zero_grad()
+    assert taken == ["product"]
+    for ours, theirs, exact in zip(*found, strict=True):
+        errors = [(z - exact).square().mean().sqrt() for z in (ours, theirs)]
+        assert errors[0] < 1.5 * errors[1]
+
+
+def test_rounding_of_winograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fp32, to the deviation of each result; PyTorch's own is up to 1e-6."""
+    only("winograd", monkeypatch)
+    torch.manual_seed(0)
+    x, g = torch.randn(1, 256, 34, 34).relu(), torch.randn(1, 64, 32, 32)
+    found = []
+    for conv in (QuickConv2d(256, 64, 3), nn.Conv2d(256, 64, 3).double()):
+        torch.manual_seed(2)
+        nn.init.normal_(conv.weight, 0, 1 / 48)
+        nn.init.zeros_(conv.bias)  # pyright: ignore[reportArgumentType]
+        if conv.weight.dtype == torch.float64:
+            conv.load_state_dict(found[0])
+        inner = x.clone().to(conv.weight.dtype).requires_grad_()
+        y = conv(inner)
+        (y * g).sum().backward()
+        found += [conv.state_dict(), [y, inner.grad, conv.weight.grad]]
+    for ours, exact in zip(found[1], found[3], strict=True):
+        assert (ours.double() - exact).square().mean().sqrt() / exact.std() < 3e-6
+
+
+def test_in_eval_mode_and_without_gradients_it_is_pytorch_bit_for_bit(
+    taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.randn(1, 6, 9, 9)
+    for way in WAYS:
+        only(way, monkeypatch)
+        for layer in (QuickConv2d(6, 5, 3), QuickConvTranspose2d(6, 5, 3)):
+            ours, plain = pair(layer)
+            assert torch.equal(ours.eval()(x), plain(x))
+            with torch.no_grad():
+                assert torch.equal(ours.train()(x), plain(x))
+    assert not taken
+
+
+def test_what_it_cannot_do_is_left_to_pytorch(taken: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    only("product", monkeypatch)
+    x = torch.randn(1, 6, 9, 9)
+    QuickConv2d(6, 4, 3, groups=2)(x)
+    QuickConv2d(6, 4, 3, dilation=2)(x)
+    QuickConv2d(6, 4, (3, 1))(x)
+    QuickConv2d(6, 4, 3, padding="same")(x)
+    QuickConv2d(6, 4, 3, padding=1, padding_mode="reflect")(x)
+    QuickConvTranspose2d(6, 4, 3, groups=2)(x)
+    QuickConvTranspose2d(6, 4, 3, 2, output_padding=(1, 0))(x)
+    QuickConvTranspose2d(6, 4, 3, 2)(x, output_size=[20, 20])
+    assert not taken

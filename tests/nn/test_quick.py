@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,24 +19,20 @@ STRIDED = [(4, 2, 1), (4, 2, 2), (3, 2, 1), (1, 1, 0), (5, 3, 1)]
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ways that were taken; each is by a small network too, after `only`."""
+    """The ways that were taken."""
     found: list[str] = []
-    for name in ("_Product", "_Winograd"):
-        function = getattr(quick, name)
+    for way, function in zip(WAYS, (quick._Product, quick._Winograd), strict=True):
 
-        class Seen(function):
-            pass
+        def apply(*inputs: object, way: str = way, own: Callable[..., Tensor] = function.apply) -> Tensor:
+            found.append(way)
+            return own(*inputs)
 
-        def apply(*inputs: object, function=function, name=name) -> Tensor:
-            found.append(name[1:].lower())
-            return function.apply(*inputs)
-
-        Seen.apply = staticmethod(apply)  # pyright: ignore[reportAttributeAccessIssue]
-        monkeypatch.setattr(quick, name, Seen)
+        monkeypatch.setattr(function, "apply", apply)
     return found
 
 
 def only(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That way, for small layers too."""
     monkeypatch.setattr(quick, "LEAST_WEIGHTS", 0 if way == "product" else 1 << 60)
     monkeypatch.setattr(quick, "MOST_PIXELS", 1 << 60)
     monkeypatch.setattr(quick, "LEAST_CHANNELS", 0)
@@ -42,18 +41,8 @@ def only(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pair(ours: nn.Conv2d | nn.ConvTranspose2d, last: bool = True) -> list[nn.Conv2d | nn.ConvTranspose2d]:
     """The same, and PyTorch's with the same weights."""
-    own = nn.Conv2d if isinstance(ours, nn.Conv2d) else nn.ConvTranspose2d
-    more = {} if isinstance(ours, nn.Conv2d) else {"output_padding": ours.output_padding}
-    plain = own(
-        ours.in_channels,
-        ours.out_channels,
-        ours.kernel_size,  # pyright: ignore[reportArgumentType]
-        ours.stride,  # pyright: ignore[reportArgumentType]
-        ours.padding,  # pyright: ignore[reportArgumentType]
-        bias=ours.bias is not None,
-        **more,
-    )
-    plain.to(ours.weight.dtype).load_state_dict(ours.state_dict())
+    plain = copy.deepcopy(ours)  # only forward differs
+    plain.__class__ = nn.Conv2d if isinstance(ours, nn.Conv2d) else nn.ConvTranspose2d  # pyright: ignore[reportAttributeAccessIssue]
     form = torch.channels_last if last else torch.contiguous_format
     return [layer.to(memory_format=form).train() for layer in (ours, plain)]  # pyright: ignore[reportCallIssue]
 

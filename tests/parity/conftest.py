@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pinxit.nn import quick
+
 ROUNDING = 3e-6
 """Gradients below this share of the largest are rounding noise: some tens of units in the last place of fp32."""
 
@@ -34,6 +36,16 @@ class Part:
         assert p.grad is not None
         seen = p.grad.abs()
         self.largest[name] = seen if name not in self.largest else torch.maximum(self.largest[name], seen)
+
+
+@pytest.fixture(params=["by size", "product", "winograd"])
+def convolutions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training's convolutions as they are chosen by size, then by each of the quick ways for small networks too."""
+    if request.param != "by size":
+        monkeypatch.setattr(quick, "MOST_PIXELS", 1 << 60)
+        monkeypatch.setattr(quick, "LEAST_WEIGHTS", 0 if request.param == "product" else 1 << 60)
+        monkeypatch.setattr(quick, "LEAST_CHANNELS", 0)
+        monkeypatch.setattr(quick, "LEAST_PIXELS", 0)
 
 
 @pytest.fixture

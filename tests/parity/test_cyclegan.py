@@ -121,6 +121,7 @@ NETWORKS = {"G_A": "AtoB", "G_B": "BtoA", "D_A": "D_B", "D_B": "D_A"}
 
 
 @pytest.mark.golden_with("losses.json")
+@pytest.mark.usefixtures("convolutions")
 def test_trace(golden: Path, compare: Compare, compare_weights: Callable[..., None], new_part: type) -> None:
     """The losses of each step, then samples of every weight after the last."""
     options = spec_of(golden)["options"]

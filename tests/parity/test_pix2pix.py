@@ -89,6 +89,7 @@ LOSS_NAMES = {"G_GAN": "GAN", "G_L1": "L1", "D_real": "D_real", "D_fake": "D_fak
 
 
 @pytest.mark.golden_with("losses.json")
+@pytest.mark.usefixtures("convolutions")
 def test_trace(golden: Path, compare: Compare, compare_weights: Callable[..., None], new_part: type) -> None:
     """The losses of each step, then samples of every weight after the last."""
     network, training, direction = from_options(spec_of(golden)["options"])

@@ -120,6 +120,7 @@ LOSS_NAMES = {
 
 
 @pytest.mark.golden_with("losses.json")
+@pytest.mark.usefixtures("convolutions")
 def test_trace(golden: Path, compare: Compare) -> None:
     """The losses of each step, then samples of every weight after the last."""
     _, c, t = spec_of(golden)

@@ -1,7 +1,7 @@
 """Convolutions that are quicker in training on a CPU than PyTorch's, which they are but for the order of sums.
 
-- **Many weights, few pixels** (a U-Net's inner layers, pix2pixHD's residual blocks): PyTorch reorders all weights in the
-  forward pass and twice in the backward one, which takes several times as long as multiplying by them. Here a
+- **Many weights, few pixels** (a U-Net's inner layers, pix2pixHD's residual blocks): PyTorch reorders all weights in
+  the forward pass and twice in the backward one, which takes several times as long as multiplying by them. Here a
   convolution is a matrix product of the patches by the weights in the order in which they lie in memory, channels last,
   and so are both of its gradients. A transposed convolution is the same three products with other names.
 - **Many channels, many pixels**, 3x3 or 4x4, in fp32: Winograd's algorithm (`pinxit.nn.winograd`), F(4x4, 3x3) and
@@ -31,7 +31,7 @@ from pinxit.nn.winograd import POINTS, transforms
 MOST_PIXELS, LEAST_WEIGHTS = 256, 1 << 22
 """Of matrix products: pixels on the smaller side (all pictures) up to which, and weights from which on they pay."""
 LEAST_CHANNELS, LEAST_PIXELS, MOST_TAP = 128, 900, 1 << 18
-"""Of Winograd's algorithm: channels and pixels (all pictures) from which on, and weights of a tap up to which it pays."""
+"""Of Winograd's algorithm: channels and pixels (all pictures) from which on, weights of a tap up to which it pays."""
 PATCHES = 128
 """Taken at a time."""
 

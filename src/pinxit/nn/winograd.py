@@ -44,7 +44,7 @@ class Winograd(nn.Module):
         side, (outputs, inputs) = len(G), weight.shape[:2]
         product = weight.new_empty(side * side, inputs, outputs)
         GG = torch.kron(G, G)
-        # In double, as rounding it once more would be all that is lost here; some at a time, so that they stay in cache.
+        # In double, as rounding once more would be all that is lost here; some at a time, so that they stay in cache.
         for some in range(0, inputs, INPUTS):
             kernels = weight.detach()[:, some : some + INPUTS].double().cpu().permute(2, 3, 1, 0).reshape(9, -1)
             product[:, some : some + INPUTS] = (GG @ kernels).view(side * side, -1, outputs)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pinxit.models.pix2pixhd.config import Network, Training
+from pinxit.nn.quick import QuickConv2d, QuickConvTranspose2d
 from pinxit.nn.resnet import ResnetBlock, norm_layer
 from pinxit.nn.semantics import boundary, one_hot
-from pinxit.nn.quick import QuickConv2d, QuickConvTranspose2d
 from pinxit.nn.slim import ReflectionPad2d, SlimConv2d
 
 

@@ -42,7 +42,7 @@ class Part:
 def convolutions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training's convolutions as they are chosen by size, then by each of the quick ways for small networks too."""
     if request.param != "by size":
-        monkeypatch.setattr(quick, "MOST_PIXELS", 1 << 60)
+        monkeypatch.setattr(quick, "A_PIXEL", 0)
         monkeypatch.setattr(quick, "LEAST_WEIGHTS", 0 if request.param == "product" else 1 << 60)
         monkeypatch.setattr(quick, "LEAST_CHANNELS", 0)
         monkeypatch.setattr(quick, "LEAST_PIXELS", 0)

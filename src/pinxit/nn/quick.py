@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from pinxit.nn.winograd import POINTS, transforms
 
-MOST_PIXELS, LEAST_WEIGHTS = 256, 1 << 22
-"""Of matrix products: pixels on the smaller side (all pictures) up to which, and weights from which on they pay."""
+LEAST_WEIGHTS, A_PIXEL = 1 << 19, 1 << 14
+"""Weights from which on matrix products pay, in all and for each pixel on the smaller side (of all pictures)."""
 LEAST_CHANNELS, LEAST_PIXELS, MOST_TAP = 128, 900, 1 << 18
 """Of Winograd's algorithm: channels and pixels (all pictures) from which on, weights of a tap up to which it pays."""
 PATCHES = 128
@@ -47,7 +47,7 @@ class QuickConv2d(nn.Conv2d):
             return super().forward(input)
         height, width = ((side + 2 * int(p[0]) - k) // s + 1 for side in input.shape[2:])
         pixels = len(input) * height * width
-        if pixels <= MOST_PIXELS and self.weight.numel() >= LEAST_WEIGHTS:
+        if self.weight.numel() >= max(LEAST_WEIGHTS, pixels * A_PIXEL):
             return _Product.apply(*as_autocast(input, self.weight, self.bias), s, p[0], None)
         fits = s == 1 and k in (3, 4) and self.in_channels * self.out_channels <= MOST_TAP
         many = min(self.in_channels, self.out_channels) >= LEAST_CHANNELS and pixels >= LEAST_PIXELS
@@ -64,7 +64,7 @@ class QuickConvTranspose2d(nn.ConvTranspose2d):
         """[N, C, H, W] -> [N, O, h, w]."""
         k, s, p, more = self.kernel_size[0], self.stride[0], self.padding, self.output_padding
         square = self.kernel_size == (k, k) and self.stride == (s, s) and p == (p[0], p[0]) and more == (more[0],) * 2
-        few = input.numel() // input.shape[1] <= MOST_PIXELS and self.weight.numel() >= LEAST_WEIGHTS
+        few = self.weight.numel() >= max(LEAST_WEIGHTS, input.numel() // input.shape[1] * A_PIXEL)
         plain = self.groups == 1 and self.dilation == (1, 1) and output_size is None
         if not (square and few and plain and learning(self, input)):
             return super().forward(input, output_size)

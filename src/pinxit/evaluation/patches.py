@@ -90,10 +90,10 @@ def sliced_wasserstein(
 
     random = torch.Generator().manual_seed(seed)
     distances: dict[int, float] = {}
-    fakes, reals = _laplacian_pyramid(samples, halvings), _laplacian_pyramid(photo, halvings)
+    fakes, reals = laplacian_pyramid(samples, halvings), laplacian_pyramid(photo, halvings)
     for level in reversed(range(halvings + 1)):
-        x = _normalised(_dealt_patches(reals[level], patch, patches, seed))
-        y = _normalised(_dealt_patches(fakes[level], patch, patches, seed))
+        x = normalised(_dealt_patches(reals[level], patch, patches, seed))
+        y = normalised(_dealt_patches(fakes[level], patch, patches, seed))
         total = 0.0
         for _ in range(repeats):
             unit = F.normalize(torch.randn(directions, x.shape[1], generator=random), dim=1).to(x.device)
@@ -146,7 +146,7 @@ def coherence_completeness(
 
     coherence, completeness = [], []
     for level in reversed(range(levels)):
-        fakes, real = _reduced(samples, 1 << level), _reduced(photo, 1 << level)
+        fakes, real = reduced(samples, 1 << level), reduced(photo, 1 << level)
         if min(*fakes.shape[2:], *real.shape[2:]) < patch:
             continue
         pairs = [(fake[None], real) for fake in fakes]
@@ -248,14 +248,14 @@ def _grey(pictures: Tensor) -> Tensor:
     return (pictures * pictures.new_tensor(LUMA)[:, None, None]).sum(1)
 
 
-def _reduced(pictures: Tensor, factor: int) -> Tensor:
+def reduced(pictures: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return pictures
     size = [max(1, round(side / factor)) for side in pictures.shape[2:]]
     return F.interpolate(pictures, size, mode="bicubic", antialias=True)
 
 
-def _laplacian_pyramid(pictures: Tensor, halvings: int) -> list[Tensor]:
+def laplacian_pyramid(pictures: Tensor, halvings: int) -> list[Tensor]:
     """Burt and Adelson 1983, fine to coarse: what each halving loses, and last what is left."""
     pyramid = []
     for _ in range(halvings):
@@ -281,7 +281,7 @@ def _positions(count: int, most: int | None, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most]
 
 
-def _cut(pictures: Tensor, patch: int, where: Tensor) -> Tensor:
+def cut(pictures: Tensor, patch: int, where: Tensor) -> Tensor:
     """The patches [K, 3, patch, patch] at `where` [K], counted over all pictures, rows and columns."""
     windows = pictures.unfold(2, patch, 1).unfold(3, patch, 1)  # a view: all patches would fill the memory
     height, width = windows.shape[2:4]
@@ -303,10 +303,10 @@ def _dealt_patches(pictures: Tensor, patch: int, most: int, seed: int) -> Tensor
     where = _positions(count, most, seed)
     each = min(number, max(1, most // len(where)))
     turn = torch.arange(len(where))[:, None] + torch.arange(each)
-    return _cut(pictures, patch, ((turn % number) * count + where[:, None]).flatten())
+    return cut(pictures, patch, ((turn % number) * count + where[:, None]).flatten())
 
 
-def _normalised(patches: Tensor) -> Tensor:
+def normalised(patches: Tensor) -> Tensor:
     """Mean 0 and standard deviation 1 per channel over all patches [K, C, h, w]; [K, C h w]."""
     std, mean = torch.std_mean(patches, dim=(0, 2, 3), correction=0, keepdim=True)
     return ((patches - mean) / std.clamp_min(_LEAST_SPREAD)).flatten(1)
@@ -316,11 +316,11 @@ def _to_nearest(of: Tensor, among: Tensor, patch: int, queries: int | None, seed
     """Mean squared difference per value of patches of one picture [1, 3, H, W] to the nearest ones of another."""
     total, where = 0.0, _positions(_count(of, patch), queries, seed)
     for some in where.split(_QUERIES):
-        query = _cut(of, patch, some).flatten(1)
+        query = cut(of, patch, some).flatten(1)
         least = query.new_full((len(query),), torch.inf)
         nearest = torch.zeros_like(query)
         for others in torch.arange(_count(among, patch)).split(_TARGETS):
-            target = _cut(among, patch, others).flatten(1)
+            target = cut(among, patch, others).flatten(1)
             # |q - t|^2 less |q|^2, which is the same for all t.
             distance, index = torch.addmm(target.square().sum(1), query, target.T, alpha=-2).min(dim=1)
             closer = distance < least

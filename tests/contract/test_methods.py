@@ -86,6 +86,7 @@ DATA: dict[str, Callable[[Path, Any], Any]] = {
     "pix2pixhd": label_photos,
     "pix2pix": drawing_photo,
     "cyclegan": two_sides,
+    "deeplabv3": label_photos,
 }
 """Method -> a function that writes a small data set into a folder and points the tiny preset's options at it."""
 

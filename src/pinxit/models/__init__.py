@@ -6,4 +6,5 @@ METHODS: dict[str, str] = {
     "pix2pix": "pinxit.models.pix2pix",
     "cyclegan": "pinxit.models.cyclegan",
     "pix2pixhd": "pinxit.models.pix2pixhd",
+    "deeplabv3": "pinxit.models.deeplabv3",
 }

@@ -98,6 +98,9 @@ def require_sensible(o: Export) -> None:
     if method == "singan":
         got = "of SinGAN, a pyramid of generators with noise at each scale"
         raise expected(f"model '{o.model}'", got, "one of a single generator", "use it with pinxit sample")
+    if method == "deeplabv3":
+        got = "of method deeplabv3, whose outputs are label maps"
+        raise expected(f"model '{o.model}'", got, "one that makes pictures", "use it with pinxit segment")
     if o.direction is not None and method != "cyclegan":
         want = f"nothing: model '{o.model}' knows one way, the one it was trained for"
         raise expected("--direction", o.direction, want, "leave it out")

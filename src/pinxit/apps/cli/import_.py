@@ -22,7 +22,8 @@ class Import:
     source: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|FILE ...")]
     """The folder the authors' code wrote (spade, pix2pixhd: with latest_net_G.pth, and latest_net_E.pth where the model
     has styles; pix2pix: with latest_net_G.pth; cyclegan: with latest_net_G_A.pth and latest_net_G_B.pth, or
-    latest_net_G.pth; singan: TrainedModels/PHOTO/scale_factor=..., with Gs.pth), or the .pth files themselves."""
+    latest_net_G.pth; singan: TrainedModels/PHOTO/scale_factor=..., with Gs.pth), or the .pth files themselves; for
+    deeplabv3, a .pth of torchvision's form."""
     out: Path
     """Folder for the model."""
 
@@ -39,8 +40,8 @@ def main(arguments: list[str]) -> None:
         command,
         args=rest,
         prog=f"pinxit import {method}",
-        description="Read weights that the authors' code wrote, and keep them as a model of Pinxit's. Nothing in them "
-        "is executed.",
+        description="Read weights that the authors' code (or torchvision) wrote, and keep them as a model of Pinxit's. "
+        "Nothing in them is executed.",
         config=(tyro.conf.OmitArgPrefixes, *STYLE),
     )
     import_(method, o.what, vars(o.release))
@@ -68,6 +69,7 @@ FOLDER is what the authors' code wrote. Of it is read, for
   cyclegan           latest_net_G_A.pth and latest_net_G_B.pth; or, as released, latest_net_G.pth
   pix2pixhd, spade   latest_net_G.pth, and latest_net_E.pth where the model has styles
   singan             Gs.pth and what is beside it, in TrainedModels/PHOTO/scale_factor=...
+  deeplabv3          one .pth of torchvision's form, such as deeplabv3_resnet50_coco-....pth
 The .pth files themselves may be named instead (of SinGAN the folder alone). Nothing in them is executed.
 
 pinxit import METHOD --help tells its options."""

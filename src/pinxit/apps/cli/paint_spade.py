@@ -62,7 +62,8 @@ def paint(o: Paint) -> None:
     require_sensible(o, files, instance_files)
     if (method := pictures.method_of(o.model)) not in (None, "spade"):
         got, want = f"of method {method}", "one that paints label maps"
-        raise expected(f"model '{o.model}'", got, want, "use pinxit translate")
+        meant = "segment" if method == "deeplabv3" else "translate"
+        raise expected(f"model '{o.model}'", got, want, f"use pinxit {meant}")
     model = opened(o)
     styles = styles_of(o, model)
     outputs = paint_maps.outputs_in(o.out, files, len(styles))

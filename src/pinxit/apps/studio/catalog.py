@@ -54,9 +54,9 @@ class Entry:
     name: str
     """For people: of its card, or of its folder."""
     method: str
-    kind: Literal["map", "picture", "photo", "other"]
-    """What it is painted with: a label map, a picture, nothing but the photo it learnt; other: files the page has no
-    form for, as 16-bit pictures of seven channels."""
+    kind: Literal["map", "picture", "photo", "segmenter", "other"]
+    """What it is painted with: a label map, a picture, nothing but the photo it learnt; segmenter: it paints nothing,
+    and finds the map of a photo; other: files the page has no form for, as 16-bit pictures of seven channels."""
     path: Path
     """Of the file; no request names it, and no answer does."""
     embedded: bool
@@ -303,6 +303,8 @@ def described(found: Found) -> Entry | str:
         method = stated["method"]
         if method not in METHODS:
             return f"is of method {str(method)[:40]!r}, which this version does not know; update Pinxit"
+        if method not in OF_METHOD:
+            return f"is of method {method!r}, which the studio has no page for; use the command line"
         config, label_set, card = (json.loads(stated[key]) for key in ("config", "label_set", "card"))
         told = OF_METHOD[method](Config(method, config), label_set, any(name.startswith("E.") for name in head))
         card = {str(name): str(text)[:MOST_TEXT] for name, text in card.items()}
@@ -429,12 +431,22 @@ def of_singan(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]:
     return {"kind": "photo", "inputs": inputs(), "size": scales[-1], "scales": scales}
 
 
+def of_deeplabv3(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]:
+    return {
+        "kind": "segmenter",
+        "inputs": inputs(picture="required"),
+        "size": config.size(),
+        "label_set": shown_labels(label_set, config.network.labels, unknown=False),
+    }
+
+
 OF_METHOD = {
     "spade": of_spade,
     "pix2pix": of_pictures,
     "pix2pixhd": of_pix2pixhd,
     "cyclegan": of_cyclegan,
     "singan": of_singan,
+    "deeplabv3": of_deeplabv3,
 }
 
 

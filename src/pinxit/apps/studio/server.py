@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,7 @@ from pinxit.apps.studio.making import Made, Maker, file_ids
 from pinxit.apps.studio.pictures import Pictures
 from pinxit.apps.studio.refusals import Refused
 from pinxit.apps.studio.renders import Renders
+from pinxit.apps.studio.segmenting import Segmenting
 from pinxit.data.images import to_image
 from pinxit.data.labels import LabelSet
 from pinxit.data.layouts import UNKNOWN, load_layouts
@@ -56,6 +58,7 @@ class Studio:
     jobs: Jobs
     maker: Maker
     decoder: Decoder
+    segmenting: Segmenting
     device: str = "cpu"
     demo: bool = False
     host: str = "127.0.0.1"
@@ -86,6 +89,7 @@ def open_studio(
         jobs,
         Maker(catalog, pictures),
         Decoder(MOST_PIXELS),
+        Segmenting(catalog, pictures),
         device=device,
         demo=demo,
         host=host,
@@ -156,6 +160,14 @@ class Translate(Asked):
     picture: PictureId
     direction: Literal["AtoB", "BtoA"] | None = None
     seed: Seed = 0
+
+
+class PhotoToMap(Asked):
+    picture: PictureId
+    size: Annotated[
+        list[Side], Field(min_length=2, max_length=2, description="[height, width] of the map; the photo is stretched")
+    ]
+    segmenter: Annotated[ModelId | None, Field(description="the first that fits, where it is left out")] = None
 
 
 class Sample(Asked):
@@ -261,6 +273,21 @@ class Layout(BaseModel):
     map: str
 
 
+class Segmenter(BaseModel):
+    id: str
+    name: str
+
+
+class UnfitSegmenter(Segmenter):
+    missing: list[str] = Field(description="the model's labels that it does not know")
+    foreign: list[str] = Field(description="its classes that are no label of the model, which has no 'unknown' either")
+
+
+class Segmenters(BaseModel):
+    segmenters: list[Segmenter] = Field(description="those that know the model's labels, for /photo-to-map")
+    unfit: list[UnfitSegmenter]
+
+
 class ModelPhoto(BaseModel):
     picture: str
 
@@ -285,7 +312,9 @@ class Model(BaseModel):
     id: str
     name: str
     method: str
-    kind: Literal["map", "picture", "photo", "other"] = Field(description="what it paints from")
+    kind: Literal["map", "picture", "photo", "segmenter", "other"] = Field(
+        description="what it paints from; a segmenter paints nothing, see /photo-to-map"
+    )
     embedded: bool
     bytes: int
     inputs: dict[str, Literal["required", "optional", "no"]] = Field(
@@ -521,6 +550,29 @@ def routes(studio: Studio) -> APIRouter:
         height, width = map.shape
         added, labels = studio.pictures.add(map), np.unique(map).tolist()
         return JSONResponse({"map": added, "width": width, "height": height, "labels": labels})
+
+    @api.get(
+        "/models/{id}/segmenters",
+        tags=["models"],
+        summary="The models that find a model's labels in photos",
+        responses={200: {"model": Segmenters}, **refusals(400, 404)},
+    )
+    def segmenters(id: InModel) -> JSONResponse:
+        return JSONResponse(studio.segmenting.offered(id))
+
+    @api.post(
+        "/models/{id}/photo-to-map",
+        tags=["models"],
+        summary="A photo as a model's map",
+        response_class=Response,
+        responses=MADE,
+    )
+    async def photo_to_map(id: InModel, asked: PhotoToMap) -> Response:
+        """`picture`: sent as a photo. The answer is a grey picture of the ids that the model's label set has in files,
+        as /paint takes it. 409 `no-segmenter` where no model fits."""
+        height, width = asked.size
+        work = partial(studio.segmenting.map, id, asked.picture, (height, width), asked.segmenter)
+        return _picture(await studio.renders.run(asked.client, work))
 
     @api.get(
         "/models/{id}/photo",

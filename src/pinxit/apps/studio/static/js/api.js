@@ -17,7 +17,7 @@ import { t } from "./i18n.js";
  * @property {string} id
  * @property {string} name
  * @property {string} method "spade", "pix2pix", …
- * @property {"map" | "picture" | "photo" | "other"} kind what it starts from
+ * @property {"map" | "picture" | "photo" | "segmenter" | "other"} kind what it starts from; a segmenter paints nothing
  * @property {boolean} embedded
  * @property {[number, number] | null} size height, width
  * @property {{[input: string]: Need}} inputs "map", "sketch", "text", "style", "picture"
@@ -56,6 +56,7 @@ import { t } from "./i18n.js";
  * @property {{[field: string]: any}} recipe the request that made it
  * @property {string} picture
  */
+/** @typedef {{id: string, name: string, missing: string[], foreign: string[]}} Unfit a segmenter of other labels */
 /** @typedef {{name: string, summary: string, seconds: number, memory: number}} Forecast */
 /** @typedef {{blob: Blob, id: string, seconds: number}} Made a picture, its id on the server, and how long it took */
 /** @typedef {{id: string, width: number, height: number, channels: number, bits: number}} Uploaded */
@@ -215,6 +216,26 @@ export class Api {
    */
   layouts(model) {
     return this.#get(`models/${encodeURIComponent(model)}/layouts`);
+  }
+
+  /**
+   * What finds a model's labels in photos, and what segments but does not find these.
+   *
+   * @param {string} model
+   * @returns {Promise<{segmenters: {id: string, name: string}[], unfit: Unfit[]}>}
+   */
+  segmenters(model) {
+    return this.#get(`models/${encodeURIComponent(model)}/segmenters`);
+  }
+
+  /**
+   * A photo as a map: the picture is of ids.
+   *
+   * @param {string} model
+   * @param {{picture: string, size: [number, number], client: string}} body size: height, width
+   */
+  photoToMap(model, body) {
+    return this.#picture(`models/${encodeURIComponent(model)}/photo-to-map`, body);
   }
 
   /**

@@ -19,12 +19,14 @@ addWords({
     "models.limits": "Limits", "models.how": "How", "models.source": "From", "models.steps": "Steps",
     "models.file": "File", "models.scales": "Scales", "models.labelCount": "{n} labels", "models.more": "More",
     "models.method.spade": "SPADE", "models.method.pix2pix": "pix2pix", "models.method.pix2pixhd": "pix2pixHD",
-    "models.method.cyclegan": "CycleGAN", "models.method.singan": "SinGAN",
+    "models.method.cyclegan": "CycleGAN", "models.method.singan": "SinGAN", "models.method.deeplabv3": "DeepLabV3",
     "models.in.map": "a label map", "models.in.sketch": "a sketch", "models.in.text": "text",
     "models.in.style": "a style", "models.in.picture": "a picture", "models.optional": "{what} (optional)",
     "models.onePhoto": "nothing: it knows its one photo",
     "models.out.map": "a picture", "models.out.picture": "a translated picture",
-    "models.out.photo": "new pictures of its one photo", "models.out.other": "a picture",
+    "models.out.photo": "new pictures of its one photo", "models.out.segmenter": "a label map",
+    "models.out.other": "a picture",
+    "models.segmenter": "It paints nothing; Photo to map on the Paint page uses it for models of the same labels.",
     "models.and": ", ", "models.pixels": "{width} × {height} px",
     "models.other": "This kind of model has no page in the studio yet; the command line opens it.",
     "models.problems": "Files that could not be opened",
@@ -42,7 +44,9 @@ addWords({
     "models.in.map": "ラベルマップ", "models.in.sketch": "スケッチ", "models.in.text": "テキスト", "models.in.style": "スタイル",
     "models.in.picture": "画像", "models.optional": "{what}（省略可）", "models.onePhoto": "なし（学習した1枚の写真から作ります）",
     "models.out.map": "画像", "models.out.picture": "変換した画像",
-    "models.out.photo": "1枚の写真から作る新しい画像", "models.out.other": "画像",
+    "models.out.photo": "1枚の写真から作る新しい画像", "models.out.segmenter": "ラベルマップ",
+    "models.out.other": "画像",
+    "models.segmenter": "絵は描きません。ラベルが同じモデルのとき、ペイントの「写真からマップ」で使われます。",
     "models.and": "、", "models.pixels": "{width} × {height} px",
     "models.other": "この種類のモデルはまだスタジオでは使えません。コマンドラインで開けます。",
     "models.problems": "開けなかったファイル",
@@ -96,7 +100,7 @@ export async function mount(root, app) {
  * @param {import("./main.js").App} app
  */
 function card(model, app) {
-  const tab = model.kind === "other" ? null : TAB[model.kind];
+  const tab = model.kind === "other" || model.kind === "segmenter" ? null : TAB[model.kind];
   /** @type {[string, import("./dom.js").Child][]} */
   const rows = [["takes", takes(model)], ["gives", gives(model)]];
   if (model.size) rows.push(["trainedAt", t("models.pixels", { width: model.size[1], height: model.size[0] })]);
@@ -126,7 +130,7 @@ function card(model, app) {
     tab
       ? h("footer", null, button("", t("models.use"), () => app.open(tab, { model: model.id }),
         { class: "primary", "aria-label": t("models.useNamed", { name: model.name }) }))
-      : h("p", { class: "hint" }, t("models.other")),
+      : h("p", { class: "hint" }, t(model.kind === "segmenter" ? "models.segmenter" : "models.other")),
   );
 }
 

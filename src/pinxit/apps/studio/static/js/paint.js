@@ -10,6 +10,7 @@ import { Follower } from "./follow.js";
 import { inLanguage, t } from "./i18n.js";
 import "./paint_words.js";
 import { Palette, unknownOf } from "./palette.js";
+import { PhotoToMap } from "./photo_to_map.js";
 import { readProject, saveProject } from "./project.js";
 import { StylePanel, picturesOf } from "./styles.js";
 
@@ -143,6 +144,17 @@ class PaintPage {
       "aria-label": t("paint.canvas"), "data-testid": "canvas-size",
       onchange: () => this.#pickSize(this.sizeSelect.value),
     });
+    this.photoToMap = new PhotoToMap({
+      api: this.api,
+      client: app.client("segment"),
+      size: () => this.surface.raster,
+      took: async (map, name) => {
+        this.surface.setRaster(await readGrey(map));
+        this.app.toast(t("segment.done", { name }));
+      },
+      say: (message) => this.#say(message),
+      fail: (error) => this.#fail(error),
+    });
     this.inputsRow = h("div", { class: "inputs", role: "group", "aria-label": t("paint.inputs") });
     this.#arrange();
     this.surface = this.#makeSurface();
@@ -225,7 +237,9 @@ class PaintPage {
               file("download", t("paint.saveMap"), () => this.#saveMap(), t("paint.saveMapHint")),
               file("download", t("paint.saveColours"), () => this.#saveColours(), t("paint.saveColoursHint")),
               file("photo", t("paint.openUnderlay"), () => this.#openUnderlay()),
-              h("div", { class: "row of-picture" }, this.keepButton, this.savePictureButton))),
+              this.photoToMap.button,
+              h("div", { class: "row of-picture" }, this.keepButton, this.savePictureButton),
+              this.photoToMap.why)),
           h("div", { class: "under" }, this.inputsRow, this.styles.root))),
     );
     dropFiles(this.surfaceBox, (dropped) => this.#openDropped(dropped));
@@ -298,6 +312,7 @@ class PaintPage {
     const models = (await this.app.models()).filter((model) => model.kind === "map");
     if (models.length) this.models = models;
     this.#showModels();
+    this.photoToMap.setModel(this.model); // a segmenter may have come, or gone
     try {
       const { entry } = parameters;
       const id = entry?.recipe.model ?? entry?.model ?? parameters.model;
@@ -356,6 +371,7 @@ class PaintPage {
     this.palette.choose(first.id);
     this.#chose(first.id);
     this.styles.setModel(model);
+    this.photoToMap.setModel(model);
     this.#showInputs();
     this.#showModels();
     this.#showSize();

@@ -136,7 +136,7 @@ def test_every_command_in_the_docs_exists(page: str, command: str) -> None:
         return
     assert words[0] in COMMANDS, f"{page} speaks of `pinxit {command}`, which is no command"
     # `train spade`, `import spade`, `data check` have options of their own, and those of `train` hang on its preset.
-    inner = [word for word in words[1:2] if words[0] in ("train", "import", "data") and word.islower()]
+    inner = [word for word in words[1:2] if words[0] in ("train", "import", "data", "rank") and word.islower()]
     preset = re.findall(r"(--preset) ([a-z]\S*)", command)[:1] if words[0] == "train" else []
     text = help_of(words[0], *inner, *(preset[0] if preset else ()))
     if words[0] == "paint":
@@ -159,16 +159,22 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         "pix2pix": ("cpu",),
         "pix2pixhd": ("cpu", "label2city_1024"),
         "cyclegan": ("cpu",),
+        "deeplabv3": ("cpu",),
     }
     shown = [f"train {method} --preset {preset}" for method, presets in trained.items() for preset in presets]
     shown += [
         "paint",
         "translate",
+        "segment",
         "demo",
         "animate",
         "studio",
         "export",
         "data check",
+        "evaluate",
+        "rank new",
+        "rank serve",
+        "rank report",
         *(f"import {method}" for method in trained),
     ]
     everything = "".join([*(help_of(*words.split()) for words in shown), help_of_painting_otherwise()])

@@ -37,6 +37,17 @@ class ModelFile:
 
         Raises `PinxitError` where the disk refuses.
         """
+        readable = json.dumps({"method": self.method, "config": self.config, "card": self.card}, indent=2)
+        self.save_as(folder / NAME)
+        with replacing(folder / "config.json") as temporary:
+            temporary.write_text(readable + "\n", encoding="utf-8")
+        return folder / NAME
+
+    def save_as(self, file: Path) -> None:
+        """Write the model file alone, under a name of one's choice; an older file stays whole on failure.
+
+        Raises `PinxitError` where the disk refuses.
+        """
         described = {
             "format": FORMAT,
             "method": self.method,
@@ -44,13 +55,9 @@ class ModelFile:
             "label_set": json.dumps(self.label_set),
             "card": json.dumps(self.card),
         }
-        readable = json.dumps({"method": self.method, "config": self.config, "card": self.card}, indent=2)
-        with replacing(folder / NAME) as temporary:
+        with replacing(file) as temporary:
             # Not save_file, whose files none but their owner can read.
             temporary.write_bytes(save(dict(self.tensors), metadata=described))
-        with replacing(folder / "config.json") as temporary:
-            temporary.write_text(readable + "\n", encoding="utf-8")
-        return folder / NAME
 
 
 def read(path: Path) -> ModelFile:

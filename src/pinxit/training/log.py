@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -72,8 +73,7 @@ class Log:
         self.task = self.progress.add_task(name, total=steps, completed=start, losses="")
         self._marked, self.waited = (time.perf_counter(), start), 0.0
         if not self.quiet and self.path.is_file():
-            lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if _whole(line)]
-            kept = [r for r in lines if (r["stage_number"], r["step"]) <= (stage, start)] if start or stage else []
+            kept = records(self.path, (stage, start)) if start or stage else []
             with replacing(self.path) as temporary:
                 temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
         self.number = stage
@@ -118,9 +118,37 @@ class Log:
             for name, value in losses.items():
                 self.events.add_scalar(f"{self.stage}/{name}", value, done)
 
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        """What happens within the block is no part of the training: the rates do not count its time."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._marked = (self._marked[0] + time.perf_counter() - begun, self._marked[1])
+
+    def score(self, done: int, name: str, value: float, best: bool) -> None:
+        """A score on held-out pictures after `done` steps of the stage, and whether it is the run's best so far."""
+        if self.quiet:
+            return
+        record = {"stage": self.stage, "stage_number": self.number, "step": done}
+        # JSON has no numbers that are not finite.
+        record |= {"score": {name: value if math.isfinite(value) else None}, "best": best}
+        with self.path.open("a", encoding="utf-8") as f:
+            f.write(json.dumps(record) + "\n")
+        self.say(f"{self.stage} {done}/{self.steps}  {name} {value:.4g} on held-out pictures" + ", the best" * best)
+        if self.events is not None:
+            self.events.add_scalar(f"{self.stage}/{name}", value, done)
+
     def say(self, text: str) -> None:
         if not self.quiet:
             self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def records(log: Path, until: tuple[int, int]) -> list[dict[str, Any]]:
+    """The lines of a `log.jsonl` up to a stage's number and a step of it."""
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if _whole(line)]
+    return [r for r in lines if (r["stage_number"], r["step"]) <= until]
 
 
 def _whole(line: str) -> bool:

@@ -21,23 +21,32 @@ from pinxit.errors import PinxitError, expected
 from pinxit.modelfile import replacing
 from pinxit.recipe import Forecast, Recipe, rank, world_size
 from pinxit.training import checkpoint
+from pinxit.training.best import Best, Evaluation
 from pinxit.training.checkpoint import Position
 from pinxit.training.config import Run
 from pinxit.training.distributed import mean_over_ranks
 from pinxit.training.log import Log
 
 
-def train(recipe: Recipe, run: Run, device: torch.device, identity: Mapping[str, Any]) -> Position:
+def train(
+    recipe: Recipe,
+    run: Run,
+    device: torch.device,
+    identity: Mapping[str, Any],
+    evaluation: Evaluation | None = None,
+) -> Position:
     """Train `recipe` to its end, or to the next step's end after Ctrl-C; -> how far it came.
 
     `identity`: JSON values that must be equal for a run to be resumed: method, data and options.
+    `evaluation`: how the model is scored on the way; the best one is kept beside the last.
 
     Raises `PinxitError` where `run.out` holds another run, a loss is not finite, or the disk is full.
     """
     checkpoint.require_startable(run.out, run.resume)
     state = checkpoint.read(run.out, identity) if run.resume else None
-    run.out.mkdir(parents=True, exist_ok=True)
     done = Position(state["stage"], state["step"]) if state else Position()
+    best = Best(run.out, evaluation, done) if evaluation is not None else None
+    run.out.mkdir(parents=True, exist_ok=True)
     first = rank() == 0
     if first:
         for cut in run.out.rglob(".*.part"):  # what a killed run was writing
@@ -78,11 +87,15 @@ def train(recipe: Recipe, run: Run, device: torch.device, identity: Mapping[str,
                     last = step == stage.steps or stop
                     log.step(step)
                     keeping = step % run.checkpoint_every == 0 or last
-                    if step % run.log_every == 0 or keeping:
+                    scoring = best is not None and (step % best.evaluation.every == 0 or step == stage.steps)
+                    if step % run.log_every == 0 or keeping or scoring:
                         # Before a checkpoint too, so that none is ever written of weights that are lost.
                         log.losses(step, finite(losses, step, run))
                     if run.sample_every and first and (step % run.sample_every == 0 or last):
                         save_samples(recipe, run, f"{stage.name}_{step:06d}")
+                    # Before the checkpoint: a run that goes on from there will not score this step again.
+                    if best is not None and scoring:
+                        best.look(recipe, stage.name, step, log)
                     if keeping:
                         keep(Position(number, step))
                     if stop:

@@ -49,6 +49,19 @@ OPTIONS = {
     "--save-style PATH, --device {auto, --precision {auto",
     "translate": "MODEL, INPUT ..., --out PATH, --direction {AtoB, --tile INT, --overlap INT, --statistics {sampled, "
     "--dropout, --norm {picture, --seed INT, --device {auto, --precision {fp32, sees farther, some hundred",
+    "segment": "MODEL, PHOTO ..., --out PATH, --colors, --overlay, --device {auto, --precision {auto",
+    "train deeplabv3": "tiny, cpu, coco, ade20k, cityscapes, --data PATH, --backbone-weights PATH, --depth, "
+    "--output-stride, --rates, --scale, --balance",
+    "import deeplabv3": "FOLDER|FILE ..., --out PATH, --label-set STR",
+    "evaluate": "PICTURES|MODEL, --real PATH, --data PATH, --metrics METRIC ..., --maps PATH, --label-set STR, "
+    "--split STR, --pictures INT, --direction {AtoB, --outdoor, --size WxH, --table {spade-table1, --models MODEL ..., "
+    "--seed INT, --out PATH, --device {auto, --inception STR, --protocol {pytorch-fid, --lpips STR, "
+    "--lpips-backbone PATH, --lpips-network {alex, --segmenter PATH",
+    "rank": "rank new|serve|report, new, serve, report",
+    "rank new": "--models, --out PATH, --inputs PATH, --design {pairs, --label-set STR, --items N, "
+    "--questions-per-rater N, --checks INT, --repeats INT, --seconds S, --question STR, --instructions STR, --seed INT",
+    "rank serve": "STUDY, --host STR, --port INT, --no-open, --token STR",
+    "rank report": "STUDY, --out PATH, --may-fail INT, --bootstrap INT, --seed INT",
     "sample": "MODEL, --out PATH, --n INT, --start-scale INT, --size H W, --seed INT",
     "super-resolve": "MODEL, --out PATH, --factor FLOAT, --seed INT",
     "animate": "MODEL, --out PATH, --frames INT, --fps FLOAT, --start-scale INT, --loop, --size H W, --seed INT",
@@ -57,6 +70,7 @@ OPTIONS = {
     "reconstruct": "MODEL, --out PATH",
     "train": "METHOD, spade",
     "train spade": "tiny, cpu, coco, ade20k, cityscapes, --out PATH, --resume, --data PATH, --maps PATH, "
+    "--evaluate-every INT, --keep-best {swd, --evaluate-on PATH, --evaluate-split STR, --evaluate-pictures INT, "
     "--photos PATH, --label-set STR, --vgg STR, --no-perceptual, --size INT INT, --steps INT, --batch INT, "
     "--precision {auto, --no-vae",
     "train spade --preset coco": "--vae, --no-instances, (default: 369647)",

@@ -12,6 +12,7 @@ from typing import Any
 
 import tyro
 
+from pinxit.apps.cli.best import Best, evaluation_of
 from pinxit.apps.cli.methods import NAMES, take_method
 from pinxit.apps.cli.pictures import STYLE, listed, note
 from pinxit.errors import expected, unknown_name
@@ -31,15 +32,15 @@ def main(arguments: list[str]) -> None:
         raise unknown_name("preset", preset, config.PRESETS)
     if any(a in ("-h", "--help") for a in rest):
         print(preset_table(method, config), end="\n\n")
-    run, options = parse(rest, method, preset, config)
+    run, best, options = parse(rest, method, preset, config)
     folder = options.data.data
     if getattr(config, "ONE_EACH", False) and folder is not None and folder.is_dir():
-        train_each(method, run, options, config)
+        train_each(method, run, best, options, config)
     else:
-        train(method, run, options, config)
+        train(method, run, best, options, config)
 
 
-def train_each(method: str, run: Run, options: Any, config: Any) -> None:
+def train_each(method: str, run: Run, best: Best, options: Any, config: Any) -> None:
     """A model for each picture in the folder --data, in a folder of its name under --out.
 
     Under torchrun the processes share the pictures out, and each trains alone. --resume goes on with what was begun and
@@ -62,10 +63,10 @@ def train_each(method: str, run: Run, options: Any, config: Any) -> None:
     rank, world = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
     for one, job in jobs[rank::world]:
         print(f"{job.data.data} -> {one.out}", flush=True)
-        train(method, one, job, config, alone=True)
+        train(method, one, best, job, config, alone=True)
 
 
-def train(method: str, run: Run, options: Any, config: Any, *, alone: bool = False) -> None:
+def train(method: str, run: Run, best: Best, options: Any, config: Any, *, alone: bool = False) -> None:
     """Build the recipe and walk it; under torchrun every process does so on its share of each batch, but
     for those that train `alone`."""
     from rich.console import Console
@@ -98,11 +99,15 @@ def train(method: str, run: Run, options: Any, config: Any, *, alone: bool = Fal
         identity["precision"] = run.precision
         for part, names in config.MAY_CHANGE.items():
             identity[part] = {k: v for k, v in identity[part].items() if k not in names}
+        evaluation = None
+        if best != Best():
+            evaluation = evaluation_of(best, method, recipe.model_file(), options, run, device)
         if rank() == 0:
             foretell(recipe.to(device), console)
-        position = loop(recipe, run, device, identity)
+        position = loop(recipe, run, device, identity, evaluation)
         if rank() == 0:
-            print(f"{position.step} steps done; the model, log.jsonl and samples are in {run.out}")
+            also = "" if evaluation is None else ", best.safetensors"
+            print(f"{position.step} steps done; the model{also}, log.jsonl and samples are in {run.out}")
 
 
 def foretell(recipe: Any, console: Any) -> None:
@@ -140,10 +145,15 @@ def memory_here() -> float:
         return float("inf")
 
 
-def parse(arguments: list[str], method: str, preset: str, config: Any) -> tuple[Run, Any]:
-    """Options of the run, then those of the method on top of its preset."""
+def parse(arguments: list[str], method: str, preset: str, config: Any) -> tuple[Run, Best, Any]:
+    """Options of the run, of its scores, then those of the method on top of its preset."""
     command = dataclasses.make_dataclass(
-        "Command", [("run", Run), ("options", config.Options, dataclasses.field(default=config.PRESETS[preset]))]
+        "Command",
+        [
+            ("run", Run),
+            ("options", config.Options, dataclasses.field(default=config.PRESETS[preset])),
+            ("best", Best, dataclasses.field(default=Best())),
+        ],
     )
     parsed = tyro.cli(
         command,
@@ -152,7 +162,7 @@ def parse(arguments: list[str], method: str, preset: str, config: Any) -> tuple[
         description=f"Train {method}. Options are those of the preset {preset!r} unless given.",
         config=(tyro.conf.OmitArgPrefixes, *STYLE),
     )
-    return parsed.run, parsed.options
+    return parsed.run, parsed.best, parsed.options
 
 
 def take_preset(arguments: list[str], names: Iterable[str]) -> tuple[str, list[str]]:

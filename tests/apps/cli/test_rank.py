@@ -46,7 +46,7 @@ def test_a_study_of_folders_and_its_report(pinxit: Pinxit, folders: Path) -> Non
     ran = pinxit("rank", "new", "--models", "ours", "theirs", "C=third", "--out", "study", "--questions-per-rater", 4)
     assert (ran.status, ran.err) == (0, "")
     assert ran.out.splitlines() == [
-        "study of 3 methods, 3 items: 9 questions, 4 for each rater, so that 3 raters answer each once",
+        "study of 3 methods, 3 items: 9 questions, 4 for each rater: 3 raters for all of them",
         str(folders / "study"),
         "let people answer: pinxit rank serve study",
     ]

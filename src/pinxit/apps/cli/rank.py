@@ -150,8 +150,8 @@ def new(arguments: list[str]) -> None:
     every = len(study.circle)
     print(
         f"study of {study.methods} methods, {pictures.counted(len(study.items), 'item')}: "
-        f"{pictures.counted(every, 'question')}, {study.per_rater} for each rater, so that "
-        f"{pictures.counted(-(-every // study.per_rater), 'rater')} answer each once\n"
+        f"{pictures.counted(every, 'question')}, {study.per_rater} for each rater: "
+        f"{pictures.counted(-(-every // study.per_rater), 'rater')} for all of them\n"
         f"{o.out.resolve()}\nlet people answer: pinxit rank serve {o.out}"
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinxit.apps.cli import singan
+from pinxit.apps.cli.pictures import method_of
 from pinxit.errors import expected
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ class Sample:
 
 
 def main(arguments: list[str]) -> None:
+    """Of StyleGAN2 there are other options. MODEL is the first argument that is one."""
+    methods = (method_of(Path(argument)) for argument in arguments if not argument.startswith("-"))
+    if next((m for m in methods if m is not None), None) == "stylegan2":
+        from pinxit.apps.cli import sample_stylegan2
+
+        # tyro's help leaves out a MODEL that is given
+        sample_stylegan2.main(["--help"] if {"-h", "--help"} & set(arguments) else arguments)
+        return
     singan.run("sample", Sample, sample, arguments)
 
 

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import loader, report, spade, startup, training, translators
+from benchmarks import loader, report, spade, startup, stylegan2, training, translators
 from benchmarks.measure import Setting, load, machine
 
 BENCHMARKS = {
     **spade.BENCHMARKS,
     **training.BENCHMARKS,
     **translators.BENCHMARKS,
+    **stylegan2.BENCHMARKS,
     **startup.BENCHMARKS,
     **loader.BENCHMARKS,
 }

@@ -159,7 +159,12 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         "pix2pix": ("cpu",),
         "pix2pixhd": ("cpu", "label2city_1024"),
         "cyclegan": ("cpu",),
+<<<<<<< HEAD
         "deeplabv3": ("cpu",),
+=======
+        "photosketch": ("cpu",),
+        "sketching": ("cpu",),
+>>>>>>> 1eb3b90 (GAN Sketching: a few sketches customise a StyleGAN2)
     }
     shown = [f"train {method} --preset {preset}" for method, presets in trained.items() for preset in presets]
     shown += [
@@ -168,6 +173,7 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         "segment",
         "demo",
         "animate",
+        "sketch",
         "studio",
         "export",
         "data check",

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 import pinxit
@@ -80,15 +80,68 @@ def two_sides(folder: Path, tiny: Any) -> Any:
     return dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, data=folder))
 
 
+def folder_of_pictures(folder: Path, tiny: Any) -> Any:
+    """Six pictures of blocks, some in a folder of their own, none a square."""
+    random = np.random.default_rng(0)
+    for i in range(6):
+        blocks = np.kron(random.integers(0, 255, (8, 9, 3)), np.ones((5, 5, 1)))
+        path = folder / ("kind" if i % 2 else ".") / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(blocks.astype(np.uint8)).save(path)
+    return dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, data=folder))
+
+
+def drawn_photos(folder: Path, tiny: Any) -> Any:
+    """Five photos of blocks, with one to three drawings of each."""
+    random = np.random.default_rng(0)
+    for i in range(5):
+        blocks = np.kron(random.integers(0, 255, (8, 8, 3)), np.ones((5, 5, 1))).astype(np.uint8)
+        (folder / "sketches" / str(i)).mkdir(parents=True)
+        (folder / "photos").mkdir(exist_ok=True)
+        Image.fromarray(blocks).save(folder / "photos" / f"{i}.png")
+        for j in range(1 + i % 3):
+            lines = np.where(random.random((40, 40)) < 0.1, 0, 255).astype(np.uint8)
+            Image.fromarray(lines).save(folder / "sketches" / str(i) / f"{j}.png")
+    data = dataclasses.replace(tiny.data, photos=folder / "photos", sketches=folder / "sketches")
+    return dataclasses.replace(tiny, data=data)
+
+
+def two_models_and_sketches(folder: Path, tiny: Any) -> Any:
+    """Models with random weights of the methods that sketching is made of, and three drawn circles."""
+    torch.manual_seed(0)
+    for method, recipe in (("stylegan2", "StyleGAN2Recipe"), ("photosketch", "PhotoSketchRecipe")):
+        other = part(method, "config").PRESETS["tiny"]
+        getattr(part(method, "recipe"), recipe)(other.network, other.training).model_file().save(folder / method)
+    (folder / "sketches").mkdir()
+    for i in range(3):
+        page = Image.new("L", (64, 64), 255)
+        ImageDraw.Draw(page).ellipse((8 + 4 * i, 8, 56 - 4 * i, 56), outline=0, width=2)
+        page.save(folder / "sketches" / f"{i}.png")
+    sketches = (folder / "sketches",)
+    data = dataclasses.replace(
+        tiny.data, base=folder / "stylegan2", photosketch=folder / "photosketch", sketches=sketches
+    )
+    return dataclasses.replace(tiny, data=data)
+
+
 DATA: dict[str, Callable[[Path, Any], Any]] = {
     "spade": label_photos,
     "singan": one_photo,
     "pix2pixhd": label_photos,
     "pix2pix": drawing_photo,
     "cyclegan": two_sides,
+<<<<<<< HEAD
     "deeplabv3": label_photos,
+=======
+    "photosketch": drawn_photos,
+    "stylegan2": folder_of_pictures,
+    "sketching": two_models_and_sketches,
+>>>>>>> 1eb3b90 (GAN Sketching: a few sketches customise a StyleGAN2)
 }
 """Method -> a function that writes a small data set into a folder and points the tiny preset's options at it."""
+
+MODEL_OF = {"sketching": "stylegan2"}
+"""Methods whose models are another method's."""
 
 CPU = torch.device("cpu")
 each_method = pytest.mark.parametrize("method", METHODS)
@@ -187,12 +240,12 @@ def test_tiny_trains_and_its_model_loads(method: str, tmp_path: Path) -> None:
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
 
     file = recipe.model_file()
-    assert file.method == method
+    assert file.method == MODEL_OF.get(method, method)
     assert json.loads(json.dumps(file.config)).keys() == file.config.keys()
     back = read(tmp_path / "run")
     assert same(dict(file.tensors), dict(back.tensors))
     assert all(isinstance(v, str) for v in back.card.values())
-    assert pinxit.load(tmp_path / "run").file.method == method
+    assert pinxit.load(tmp_path / "run").file.method == file.method
 
 
 @each_method

@@ -19,6 +19,9 @@ from pinxit.modelfile import ModelFile
 from pinxit.models.cyclegan import config as cyclegan
 from pinxit.models.cyclegan.generate import load as load_cyclegan
 from pinxit.models.cyclegan.network import generator as cyclegan_generator
+from pinxit.models.photosketch import config as photosketch
+from pinxit.models.photosketch.generate import load as load_photosketch
+from pinxit.models.photosketch.network import generator as photosketch_generator
 from pinxit.models.pix2pix import config as pix2pix
 from pinxit.models.pix2pix.generate import load as load_pix2pix
 from pinxit.models.pix2pix.network import generator
@@ -52,6 +55,11 @@ def a_pix2pixhd(**options: Any):
     return load_pix2pixhd(file_of("pix2pixhd", network, "G", Generator(network)))
 
 
+def a_photosketch(**options: Any):
+    network = photosketch.Network(width=4, blocks=1, **options)
+    return load_photosketch(file_of("photosketch", network, "G", photosketch_generator(network)))
+
+
 MODELS: dict[str, Callable] = {
     "U-Net": lambda: a_pix2pix(depth=4, norm="instance"),
     "U-Net, batch norm of the picture": lambda: a_pix2pix(depth=4, test_norm="picture"),
@@ -60,6 +68,8 @@ MODELS: dict[str, Callable] = {
     "ResNet, batch norm of the picture": lambda: a_pix2pix(generator="resnet", blocks=1, test_norm="picture"),
     "CycleGAN": lambda: a_cyclegan(blocks=1),
     "CycleGAN, batch norm of training": lambda: a_cyclegan(blocks=1, norm="batch", test_norm="running"),
+    "PhotoSketch": lambda: a_photosketch(),
+    "PhotoSketch, batch norm of training": lambda: a_photosketch(test_norm="running"),
     "pix2pixHD": lambda: a_pix2pixhd(downsamplings=3),
     "pix2pixHD, boundaries of instances": lambda: a_pix2pixhd(downsamplings=2, instances=True),
     "pix2pixHD, local": lambda: a_pix2pixhd(downsamplings=2, enhancers=1),
@@ -73,12 +83,12 @@ def model(request: pytest.FixtureRequest):
     return MODELS[request.param]()
 
 
-def picture(height: int, width: int) -> np.ndarray:
-    """Whose quarters differ, so that windows have statistics of their own."""
+def picture(height: int, width: int, kind: Kind) -> np.ndarray:
+    """Of two or three channels, whose quarters differ, so that windows have statistics of their own."""
     y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j]  # fmt: skip
     grain = np.random.default_rng(0).normal(0, 0.02 + 0.2 * x * y, (height, width))
-    light = np.stack([0.3 + 0.4 * y + grain, 0.7 - 0.5 * x + grain], axis=-1)
-    return (light.clip(0, 1) * 65535).astype(np.uint16)
+    light = np.stack([0.3 + 0.4 * y + grain, 0.7 - 0.5 * x + grain, 0.6 - grain][: kind.channels], axis=-1)
+    return (light.clip(0, 1) * kind.high).astype(kind.dtype)
 
 
 def test_it_sees_no_farther_than_its_margin(model) -> None:
@@ -86,7 +96,7 @@ def test_it_sees_no_farther_than_its_margin(model) -> None:
     for module in norms:
         module.forward = lambda x: x * 0.5  # statistics see everything
     side = 2 * -(-model.margin // model.multiple) * model.multiple + 3 * model.multiple
-    x = torch.randn(1, 2, side, side, requires_grad=True)
+    x = torch.randn(1, model.input.channels, side, side, requires_grad=True)
     out = model.network(x)[0].sum(0)
     reached = []
     for at in range(side // 2, side // 2 + model.multiple):
@@ -99,9 +109,11 @@ def test_windows_give_the_whole_picture(model) -> None:
     """Of a side that is no multiple, too."""
     tile = smallest_exact_tile(model.multiple, model.margin)
     height, width = tile + tile // 2 - 3, tile + 5
-    array = picture(height, width)
+    array = picture(height, width, model.input)
     x = torch.from_numpy(
-        to_unit(np.pad(array, [(0, model.padded(s) - s) for s in (height, width)] + [(0, 0)], mode="reflect"), INPUT)
+        to_unit(
+            np.pad(array, [(0, model.padded(s) - s) for s in (height, width)] + [(0, 0)], mode="reflect"), model.input
+        )
     )
     rows: list[Tensor] = []
     tiling = plan(*x.shape[1:], tile=tile, multiple=model.multiple, margin=model.margin)
@@ -118,5 +130,5 @@ def test_windows_give_the_whole_picture(model) -> None:
     made = torch.cat(rows, 1)
     with torch.inference_mode():
         assert (made - model.network(x[None])[0]).abs().max() < 1e-4
-    got, want = from_unit(made[:, :height, :width].numpy(), OUTPUT), model.translate(array)
+    got, want = from_unit(made[:, :height, :width].numpy(), model.output), model.translate(array)
     assert np.abs(got.astype(int) - want).max() <= 1

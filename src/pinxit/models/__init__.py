@@ -7,4 +7,7 @@ METHODS: dict[str, str] = {
     "cyclegan": "pinxit.models.cyclegan",
     "pix2pixhd": "pinxit.models.pix2pixhd",
     "deeplabv3": "pinxit.models.deeplabv3",
+    "stylegan2": "pinxit.models.stylegan2",
+    "photosketch": "pinxit.models.photosketch",
+    "sketching": "pinxit.models.sketching",
 }

@@ -63,6 +63,10 @@ OPTIONS = {
     "rank serve": "STUDY, --host STR, --port INT, --no-open, --token STR",
     "rank report": "STUDY, --out PATH, --may-fail INT, --bootstrap INT, --seed INT",
     "sample": "MODEL, --out PATH, --n INT, --start-scale INT, --size H W, --seed INT",
+    "interpolate": "MODEL, --out PATH, --seeds, --frames INT, --fps FLOAT, --no-loop, --truncation FLOAT",
+    "project": "MODEL, PICTURE, --out PATH, --steps INT, --plus, --vgg PATH, --seed INT",
+    "sketch": "MODEL, --sketches, --photosketch PATH, --images PATH, --kind {hand, --no-pad, --out PATH, --resume, "
+    "--train {mapping, --steps INT, --preset paper",
     "super-resolve": "MODEL, --out PATH, --factor FLOAT, --seed INT",
     "animate": "MODEL, --out PATH, --frames INT, --fps FLOAT, --start-scale INT, --loop, --size H W, --seed INT",
     "harmonize": "MODEL, PICTURE, --mask PATH, --out PATH, --start-scale INT, --seed INT",

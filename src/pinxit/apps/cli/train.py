@@ -191,7 +191,9 @@ def plain(options: Any) -> dict[str, Any]:
     def value(v: Any) -> Any:
         if isinstance(v, dict):
             return {k: value(x) for k, x in v.items()}
-        return v if v is None or isinstance(v, bool | int | float | str | list | tuple) else str(v)
+        if isinstance(v, list | tuple):
+            return [value(x) for x in v]
+        return v if v is None or isinstance(v, bool | int | float | str) else str(v)
 
     return value(dataclasses.asdict(options))
 

@@ -57,7 +57,7 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> StyleGAN2Reci
     )
     # Every rank draws the same initial weights; from here on ranks differ in their share of each batch alone.
     # Not drawn by the seed itself, by which samples and sheets draw their z: the first weights would be those very z.
-    torch.manual_seed(seed + (1 << 40))
+    torch.manual_seed(seed + (1 << 41))
     assert data.data is not None
     card = {
         "data": f"{data.data.resolve().name}, {len(paths)} pictures",

@@ -117,14 +117,17 @@ def help_of(*words: str) -> str:
     return done.stdout
 
 
+OTHERWISE = {"paint": ("singan", "pix2pixhd"), "sample": ("stylegan2",)}
+"""Commands that have other options where the model is of these methods."""
+
+
 @cache
-def help_of_painting_otherwise() -> str:
-    """`pinxit paint` has other options where the model is SinGAN's or pix2pixHD's."""
+def help_otherwise(command: str) -> str:
     texts = []
-    for method in ("singan", "pix2pixhd"):
+    for method in OTHERWISE.get(command, ()):
         with tempfile.TemporaryDirectory() as folder:
             ModelFile(method, {}, {}).save(Path(folder))
-            texts.append(help_of("paint", folder))
+            texts.append(help_of(command, folder))
     return "".join(texts)
 
 
@@ -138,9 +141,7 @@ def test_every_command_in_the_docs_exists(page: str, command: str) -> None:
     # `train spade`, `import spade`, `data check` have options of their own, and those of `train` hang on its preset.
     inner = [word for word in words[1:2] if words[0] in ("train", "import", "data", "rank") and word.islower()]
     preset = re.findall(r"(--preset) ([a-z]\S*)", command)[:1] if words[0] == "train" else []
-    text = help_of(words[0], *inner, *(preset[0] if preset else ()))
-    if words[0] == "paint":
-        text += help_of_painting_otherwise()
+    text = help_of(words[0], *inner, *(preset[0] if preset else ())) + help_otherwise(words[0])
     for option in OPTION.findall(command):
         assert known(option, text), f"{page}: {option} of `pinxit {command}`"
 
@@ -159,12 +160,9 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         "pix2pix": ("cpu",),
         "pix2pixhd": ("cpu", "label2city_1024"),
         "cyclegan": ("cpu",),
-<<<<<<< HEAD
         "deeplabv3": ("cpu",),
-=======
         "photosketch": ("cpu",),
         "sketching": ("cpu",),
->>>>>>> 1eb3b90 (GAN Sketching: a few sketches customise a StyleGAN2)
     }
     shown = [f"train {method} --preset {preset}" for method, presets in trained.items() for preset in presets]
     shown += [
@@ -183,7 +181,7 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         "rank report",
         *(f"import {method}" for method in trained),
     ]
-    everything = "".join([*(help_of(*words.split()) for words in shown), help_of_painting_otherwise()])
+    everything = "".join([*(help_of(*words.split()) for words in shown), *map(help_otherwise, OTHERWISE)])
     everything += "--help --goldens"
     for option in (option for span in spans for option in OPTION.findall(span)):
         assert known(option, everything), f"{page}: {option} is no option"

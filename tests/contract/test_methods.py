@@ -130,13 +130,10 @@ DATA: dict[str, Callable[[Path, Any], Any]] = {
     "pix2pixhd": label_photos,
     "pix2pix": drawing_photo,
     "cyclegan": two_sides,
-<<<<<<< HEAD
     "deeplabv3": label_photos,
-=======
     "photosketch": drawn_photos,
     "stylegan2": folder_of_pictures,
     "sketching": two_models_and_sketches,
->>>>>>> 1eb3b90 (GAN Sketching: a few sketches customise a StyleGAN2)
 }
 """Method -> a function that writes a small data set into a folder and points the tiny preset's options at it."""
 

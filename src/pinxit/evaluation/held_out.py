@@ -126,6 +126,9 @@ def held_out(
     Raises:
         PinxitError: the model takes no conditions, or gives no 8-bit pictures; or the data is not what it takes.
     """
+    if file.method not in ("spade", "deeplabv3", "pix2pix", "pix2pixhd", "cyclegan"):
+        want = "one that paints held-out conditions: spade, pix2pixhd, pix2pix or cyclegan"
+        raise expected("what is to be evaluated", f"a model of {file.method}", want, "evaluate a folder of pictures")
     config = file.config
     size = size or tuple(config.get("size", ()))  # pyright: ignore[reportAssignmentType] - two, or none at all
     of_labels = file.method == "pix2pixhd" and config.get("source", "labels") == "labels"
@@ -137,9 +140,6 @@ def held_out(
             labels = LabelSet.from_json(file.label_set) if file.label_set else numbered(config["labels"])
         items = _some(find(data, split, outdoor=outdoor), most)
         return Maps(items, labels, size, bool(config.get("instances")), split)
-    if file.method not in ("pix2pix", "pix2pixhd", "cyclegan"):
-        want = "one that paints held-out conditions: spade, pix2pixhd, pix2pix or cyclegan"
-        raise expected("what is to be evaluated", f"a model of {file.method}", want, "evaluate a folder of pictures")
     unpaired = file.method == "cyclegan"
     split = split or _first(splits_of_pairs(data), data)
     if unpaired:

@@ -236,7 +236,11 @@ BAD: dict[str, tuple[Callable[[], None], str, tuple[str, ...]]] = {
     "method unknown": (
         nothing,
         TRAIN.replace("spade", "spada"),
-        ("method is 'spada'", "one of cyclegan, deeplabv3, pix2pix, pix2pixhd, singan, spade", "did you mean 'spade'?"),
+        (
+            "method is 'spada'",
+            "one of cyclegan, deeplabv3, photosketch, pix2pix, pix2pixhd, singan, sketching, spade, stylegan2",
+            "did you mean 'spade'?",
+        ),
     ),
     "method missing": (nothing, "train --preset tiny", ("METHOD is missing", "spade, singan", "pinxit train METHOD")),
     "out used already": (a_run_already, TRAIN, ("folder 'run' is a run already", "a new folder", "--resume")),

@@ -82,6 +82,14 @@ def export(o: Export) -> None:
     print(f"inputs: {', '.join(graph.inputs)}; height and width: {sides}")
 
 
+NOT_EXPORTED = {
+    "deeplabv3": "pinxit segment",
+    "stylegan2": "pinxit sample",
+    "photosketch": "pinxit translate",
+}
+"""Methods without a graph of ONNX, and what is meant for their models."""
+
+
 def require_sensible(o: Export) -> None:
     """Raises `PinxitError` for options that fit no model, or not this one."""
     from pinxit.models import METHODS
@@ -98,9 +106,9 @@ def require_sensible(o: Export) -> None:
     if method == "singan":
         got = "of SinGAN, a pyramid of generators with noise at each scale"
         raise expected(f"model '{o.model}'", got, "one of a single generator", "use it with pinxit sample")
-    if method == "deeplabv3":
-        got = "of method deeplabv3, whose outputs are label maps"
-        raise expected(f"model '{o.model}'", got, "one that makes pictures", "use it with pinxit segment")
+    if (meant := NOT_EXPORTED.get(method)) is not None:
+        want = "one of spade, pix2pix, pix2pixhd or cyclegan"
+        raise expected(f"model '{o.model}'", f"of method {method}", want, f"use it with {meant}")
     if o.direction is not None and method != "cyclegan":
         want = f"nothing: model '{o.model}' knows one way, the one it was trained for"
         raise expected("--direction", o.direction, want, "leave it out")

@@ -21,7 +21,7 @@ class Import:
 
     source: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|FILE ...")]
     """The folder the authors' code wrote (spade, pix2pixhd: with latest_net_G.pth, and latest_net_E.pth where the model
-    has styles; pix2pix: with latest_net_G.pth; cyclegan: with latest_net_G_A.pth and latest_net_G_B.pth, or
+    has styles; pix2pix, photosketch: with latest_net_G.pth; cyclegan: with latest_net_G_A.pth and latest_net_G_B.pth, or
     latest_net_G.pth; singan: TrainedModels/PHOTO/scale_factor=..., with Gs.pth), or the .pth files themselves; for
     deeplabv3, a .pth of torchvision's form."""
     out: Path
@@ -66,9 +66,11 @@ def usage() -> str:
 METHOD is one of {NAMES}.
 FOLDER is what the authors' code wrote. Of it is read, for
   pix2pix            latest_net_G.pth
+  photosketch        latest_net_G.pth
   cyclegan           latest_net_G_A.pth and latest_net_G_B.pth; or, as released, latest_net_G.pth
   pix2pixhd, spade   latest_net_G.pth, and latest_net_E.pth where the model has styles
   singan             Gs.pth and what is beside it, in TrainedModels/PHOTO/scale_factor=...
+  stylegan2          a .pt with g_ema (rosinality/stylegan2-pytorch), or a generator's .pth
   deeplabv3          one .pth of torchvision's form, such as deeplabv3_resnet50_coco-....pth
 The .pth files themselves may be named instead (of SinGAN the folder alone). Nothing in them is executed.
 

@@ -11,6 +11,7 @@ import tyro
 
 from pinxit.apps.cli import paint_maps, pictures
 from pinxit.apps.cli.paint_maps import MOST_SEEDS
+from pinxit.apps.cli.translate import OTHERS
 from pinxit.errors import expected
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ def paint(o: Paint) -> None:
     require_sensible(o, files, instance_files)
     if (method := pictures.method_of(o.model)) not in (None, "spade"):
         got, want = f"of method {method}", "one that paints label maps"
-        meant = "segment" if method == "deeplabv3" else "translate"
-        raise expected(f"model '{o.model}'", got, want, f"use pinxit {meant}")
+        raise expected(f"model '{o.model}'", got, want, f"use {OTHERS.get(str(method), 'pinxit translate')}")
     model = opened(o)
     styles = styles_of(o, model)
     outputs = paint_maps.outputs_in(o.out, files, len(styles))

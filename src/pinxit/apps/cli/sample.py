@@ -23,7 +23,10 @@ ON_SHEET, THUMBNAIL = 64, 256
 
 @dataclass(frozen=True)
 class Sample:
-    """Random variations of the photo that the model was trained on."""
+    """Random variations of the photo that the model was trained on.
+
+    A model of StyleGAN2 has other options: `pinxit sample MODEL --help`.
+    """
 
     model: singan.ModelPath
     out: Path = Path("samples")

@@ -14,6 +14,7 @@ from typing import Literal
 import tyro
 
 from pinxit.apps.cli import pictures, stylegan2
+from pinxit.apps.cli.best import Best
 from pinxit.apps.cli.train import take_preset, train
 from pinxit.errors import expected, unknown_name
 from pinxit.models.sketching import config
@@ -86,7 +87,7 @@ def sketch(o: Sketch, run: Run, training: config.Training, *, augment_as_kind: b
     if int(os.environ.get("RANK", "0")) == 0:
         preview(data, run)
     with told_as_notes():
-        train("sketching", run, config.Options(data, training), config)
+        train("sketching", run, Best(), config.Options(data, training), config)
 
 
 def preview(data: config.Data, run: Run) -> None:

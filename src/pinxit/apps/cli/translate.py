@@ -32,7 +32,12 @@ the most that is then their side."""
 SMALLEST = 64
 """Side of the smallest window, for models that are content with less."""
 
-OTHERS = {"spade": "pinxit paint", "singan": "pinxit paint, or pinxit sample", "deeplabv3": "pinxit segment"}
+OTHERS = {
+    "spade": "pinxit paint",
+    "singan": "pinxit paint, or pinxit sample",
+    "deeplabv3": "pinxit segment",
+    "stylegan2": "pinxit sample",
+}
 """Methods whose models translate no pictures, and what is meant for them."""
 
 MOST_SEEDS = 1 << 32

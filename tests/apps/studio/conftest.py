@@ -13,10 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from pinxit.models.photosketch.config import PRESETS as PHOTOSKETCH
+from pinxit.models.photosketch.recipe import PhotoSketchRecipe
 from pinxit.models.singan.config import PRESETS, Data
 from pinxit.models.singan.recipe import build
+from pinxit.models.stylegan2.config import PRESETS as STYLEGAN2
+from pinxit.models.stylegan2.recipe import StyleGAN2Recipe
 
 httpx = pytest.importorskip("httpx")
 uvicorn = pytest.importorskip("uvicorn")
@@ -116,6 +121,18 @@ def balloons(tmp_path_factory: pytest.TempPathFactory) -> Path:
             stage.step(batch, i)
     recipe.model_file().save(home / "balloons")
     return home
+
+
+@pytest.fixture(scope="session")
+def generators(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `shapes`, a StyleGAN2, and `contours`, a PhotoSketch: of 32 px, with random weights."""
+    folder = tmp_path_factory.mktemp("generators")
+    torch.manual_seed(0)
+    tiny = STYLEGAN2["tiny"]
+    StyleGAN2Recipe(tiny.network, tiny.training).model_file().save(folder / "shapes")
+    tiny = PHOTOSKETCH["tiny"]
+    PhotoSketchRecipe(tiny.network, tiny.training).model_file().save(folder / "contours")
+    return folder
 
 
 @pytest.fixture(scope="module")

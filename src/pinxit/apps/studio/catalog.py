@@ -54,9 +54,10 @@ class Entry:
     name: str
     """For people: of its card, or of its folder."""
     method: str
-    kind: Literal["map", "picture", "photo", "segmenter", "other"]
-    """What it is painted with: a label map, a picture, nothing but the photo it learnt; segmenter: it paints nothing,
-    and finds the map of a photo; other: files the page has no form for, as 16-bit pictures of seven channels."""
+    kind: Literal["map", "picture", "photo", "generator", "segmenter", "other"]
+    """What it is painted with: a label map, a picture, nothing but the photo it learnt; generator: nothing, it makes
+    pictures of chance; segmenter: it paints nothing, and finds the map of a photo; other: files the page has no form
+    for, as 16-bit pictures of seven channels."""
     path: Path
     """Of the file; no request names it, and no answer does."""
     embedded: bool
@@ -310,7 +311,8 @@ def described(found: Found) -> Entry | str:
         card = {str(name): str(text)[:MOST_TEXT] for name, text in card.items()}
         return Entry(
             id=found.wanted,
-            name=card.get("name") or found.name,
+            # A customised model has the card of what it was made of.
+            name=found.name if "customised" in card else card.get("name") or found.name,
             method=method,
             path=found.path,
             embedded=found.embedded,
@@ -416,6 +418,15 @@ def of_cyclegan(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]
     return {**translating(sides), "size": config.size(), "directions": directions}
 
 
+def of_photosketch(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]:
+    return {**translating({"input": Kind(), "output": Kind(1)}), "size": config.size()}
+
+
+def of_stylegan2(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]:
+    side = config.network.size
+    return {"kind": "generator", "inputs": inputs(), "size": side_lengths([side, side])}
+
+
 def translating(sides: dict[str, Kind]) -> dict[str, Any]:
     # The kinds that a page can send and show; pinxit translate takes all.
     common = all(side.dtype == "uint8" and side.channels in (1, 3, 4) for side in sides.values())
@@ -442,6 +453,8 @@ def of_deeplabv3(config: Config, label_set: Any, encoder: bool) -> dict[str, Any
 
 OF_METHOD = {
     "spade": of_spade,
+    "stylegan2": of_stylegan2,
+    "photosketch": of_photosketch,
     "pix2pix": of_pictures,
     "pix2pixhd": of_pix2pixhd,
     "cyclegan": of_cyclegan,

@@ -27,9 +27,10 @@ from PIL import Image, ImageOps
 import pinxit
 from pinxit.apps.studio.refusals import Refused
 
-What = Literal["photo", "map", "mask"]
+What = Literal["photo", "map", "mask", "sketch"]
 """`photo`: [H, W, 3], upright, over white where it is transparent. `map`: the ids [H, W] or colours [H, W, 3] of the
-file. `mask`: [H, W], the alpha channel where there is one that is not opaque all over, else the luminance."""
+file. `mask`: [H, W], the alpha channel where there is one that is not opaque all over, else the luminance. `sketch`: as
+`photo`, but [H, W, 4] where it is transparent, since lines may be white on nothing."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """What browsers show. Others have decoders that are seldom looked at by anyone but attackers."""
@@ -95,17 +96,17 @@ class Decoder:
             self._idle.put(worker)
         if "code" in head:
             raise Refused(int(head["status"]), str(head["code"]), str(head["message"]))
-        return self._admitted(head, body)
+        return self._admitted(head, body, what)
 
-    def _admitted(self, head: dict[str, Any], body: bytes) -> np.ndarray:
+    def _admitted(self, head: dict[str, Any], body: bytes, what: What) -> np.ndarray:
         """What a process answered, which may be in the hands of the picture's author by now."""
         match head:
             case {"shape": [int(height), int(width), *channels], "dtype": "uint8" | "uint16" as dtype} if (
-                channels in ([], [3])
+                channels in ([], [3], *([[4]] if what == "sketch" else []))
                 and 0 < height <= MOST_SIDE
                 and 0 < width <= MOST_SIDE
                 and height * width <= self.most_pixels
-                and height * width * (3 if channels else 1) * np.dtype(dtype).itemsize == len(body)
+                and height * width * (channels[0] if channels else 1) * np.dtype(dtype).itemsize == len(body)
             ):
                 return np.frombuffer(body, dtype).reshape(height, width, *channels)
         raise _no_picture("one that its decoder was misled by")
@@ -186,6 +187,9 @@ def array_of(data: bytes, what: What, most_pixels: int) -> np.ndarray:
                 array = np.asarray(_over_white(upright).convert("RGB"))
             case "mask":
                 array = _mask(upright)
+            case "sketch":
+                alpha = upright.has_transparency_data
+                array = np.asarray(upright.convert("RGBA") if alpha else _over_white(upright).convert("RGB"))
             case "map":
                 array = _map(upright)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -38,13 +38,18 @@ from pinxit.data.video import LEAST_FPS, LONGEST_GIF, MOST_FPS_GIF, write_animat
 from pinxit.errors import PinxitError, expected
 from pinxit.modelfile import NAME as MODEL
 from pinxit.models.singan.config import PRESETS, SUMMARIES
+from pinxit.models.sketching.config import PRESETS as SKETCHING
 from pinxit.training.checkpoint import NAME as STATE
 
+Kind = Literal["train", "animate", "sketch"]
+"""`sketch`: a training too, that customises a generator."""
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,39}")
 """What a training may be called: its folder below runs/ is called so."""
 MOST_SEED = (1 << 31) - 1
+MOST_SKETCHES = 30
+"""That a generator is customised by."""
 HIGHEST_STRIP = 16384
 """Pixels: the side from which on browsers refuse a picture to draw from."""
 GRACE = 5.0
@@ -67,7 +72,7 @@ class Job:
 
     id: int
     created: str
-    kind: Literal["train", "animate"]
+    kind: Kind
     state: State
     name: str
     model: str | None
@@ -158,12 +163,8 @@ class Jobs:
             Refused: 422 `bad-field`; 404 `no-such-picture`; 409 `disk-full`; 423 `locked`.
             PinxitError: the picture is too small.
         """
-        if not isinstance(preset, str) or preset not in PRESETS:
-            raise _bad("preset", preset, f"one of {', '.join(PRESETS)}")
-        name = name.strip() if isinstance(name, str) else name
-        if not isinstance(name, str) or not RUN_NAME.fullmatch(name):
-            want = "1 to 40 letters (A-Z), digits, spaces, - and _, a letter or digit first"
-            raise _bad("name", name, want)
+        name = _run_name(name)
+        _require_preset(preset, PRESETS)
         _require_integer("seed", seed, 0, MOST_SEED)
         height, width = self.pictures.get(picture_id).shape[:2]
         _weights(height, width, preset)  # that it is large enough
@@ -203,6 +204,28 @@ class Jobs:
         request |= {"seed": seed, "loop": loop, "fps": fps}
         return self._add("animate", entry.name, entry.id, request)
 
+    def sketch(
+        self, model: str, photosketch: str, sketches: Sequence[str], preset: str, name: str, seed: int = 0
+    ) -> dict[str, Any]:
+        """Queue the customising of a generator by 1 to `MOST_SKETCHES` sketches; `name` is made unique. -> the job.
+
+        `model`, `photosketch`: ids of a model of StyleGAN2 and one of PhotoSketch; `sketches`: ids of pictures.
+
+        Raises `Refused`: 422 `bad-field`; 404 `no-such-model`, `no-such-picture`; 409 `disk-full`; 423 `locked`.
+        """
+        name = _run_name(name)
+        _require_preset(preset, SKETCHING)
+        _require_integer("seed", seed, 0, MOST_SEED)
+        for thing, id, method in (("model", model, "stylegan2"), ("photosketch", photosketch, "photosketch")):
+            entry = self.catalog.entry(id)
+            if entry.method != method:
+                raise _bad(thing, f"of method {entry.method}", f"one of {method}")
+        if not 1 <= len(sketches) <= MOST_SKETCHES:
+            raise _bad("sketches", f"{len(sketches)} of them", f"1..{MOST_SKETCHES}")
+        files = {f"sketch-{i:02d}.png": self.pictures.png(id) for i, id in enumerate(sketches, 1)}
+        request = {"preset": preset, "seed": seed, "base": model, "photosketch": photosketch, "sketches": [*sketches]}
+        return self._add("sketch", name, None, request, files)
+
     def list(self) -> list[dict[str, Any]]:
         """All jobs, the newest first."""
         with self._lock:
@@ -210,7 +233,8 @@ class Jobs:
 
     def get(self, id: int) -> dict[str, Any]:
         """{"id", "kind", "state", "name", "model", "progress" (0..1), "stage", "seconds_left", "message", "created",
-        "preset", "preview" (0, or a number that changes with each new one)}. Raises `Refused` 404 `no-such-job`."""
+        "preset", "preview" (0, or a number that changes with each new one), "previews" (how many)}. Raises `Refused`
+        404 `no-such-job`."""
         with self._lock:
             return self._told(self._job(id))
 
@@ -265,14 +289,18 @@ class Jobs:
 
     # --- what a job has made ------------------------------------------------------------------------------------
 
-    def preview(self, id: int) -> bytes:
-        """The newest sheet of samples of a training, a PNG. Raises `Refused` 404 `no-preview`, `no-such-job`."""
+    def preview(self, id: int, at: int | None = None) -> bytes:
+        """A sheet of samples of a training, a PNG: the newest, or that at a place, the oldest being 0.
+
+        Raises `Refused` 404 `no-preview`, `no-such-job`.
+        """
         with self._lock:
-            newest = self._newest_sheet(self._job(id))
+            sheets = self._sheets(self._job(id))
+        place = len(sheets) - 1 if at is None else at
         with suppress(OSError):
-            if newest is not None:
-                return newest.read_bytes()
-        raise Refused(404, "no-preview", f"job {id} has no preview yet; try again later")
+            if 0 <= place < len(sheets):
+                return sheets[place].read_bytes()
+        raise Refused(404, "no-preview", f"job {id} has no preview {'yet' if at is None else at}; try again later")
 
     def result(self, id: int) -> Path:
         """The animation as a GIF. Raises `Refused` 404 `no-result`, `no-such-job`."""
@@ -329,7 +357,7 @@ class Jobs:
 
     def _add(
         self,
-        kind: Literal["train", "animate"],
+        kind: Kind,
         name: str,
         model: str | None,
         request: dict[str, Any],
@@ -341,7 +369,7 @@ class Jobs:
             taken = [int(f.name) for f in self.home.glob("jobs/*") if f.name.isascii() and f.name.isdigit()]
             id = max([*self._jobs, *taken, *self._running], default=0) + 1
             created = datetime.now(UTC).isoformat(timespec="seconds")
-            name = self._unique(name) if kind == "train" else name
+            name = self._unique(name) if kind != "animate" else name
             job = self._jobs[id] = Job(id, created, kind, "queued", name, model, request)
         folder = self._folder(job)
         try:
@@ -366,7 +394,7 @@ class Jobs:
         """The name, or with the first number behind it that makes it one of its own, whatever the case."""
         folder = self.home / "runs"
         taken = {entry.name.lower() for entry in folder.iterdir()} if folder.is_dir() else set()
-        taken |= {job.name.lower() for job in self._jobs.values() if job.kind == "train"}
+        taken |= {job.name.lower() for job in self._jobs.values() if job.kind != "animate"}
         unique, n = name, 1
         while unique.lower() in taken:
             n += 1
@@ -379,7 +407,7 @@ class Jobs:
         job.state, job.message = state, message
         if state == "done":
             job.progress = 1.0
-            if job.kind == "train":
+            if job.kind != "animate":
                 job.model = self.catalog.id_of(self._place(job))
         self._unsaved = True
         self._wake.set()
@@ -481,11 +509,21 @@ class Jobs:
             given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
             given += ["--loop"] if r["loop"] else []
             return ["animate", str(self.catalog.entry(job.model).path.resolve()), f"--out={place}", *given]
-        every = [f"--log-every={LOG_EVERY}", f"--sample-every={KEEP_EVERY}", f"--checkpoint-every={KEEP_EVERY}"]
         begun = ["--resume"] if (place / STATE).is_file() else []
+        every = [f"--log-every={LOG_EVERY}", f"--sample-every={KEEP_EVERY}", f"--checkpoint-every={KEEP_EVERY}"]
+        if job.kind == "sketch":
+            base, photosketch = (self._model_path(r[role]) for role in ("base", "photosketch"))
+            drawn = [str(self._folder(job) / f"sketch-{i:02d}.png") for i in range(1, len(r["sketches"]) + 1)]
+            what = [f"--photosketch={photosketch}", f"--preset={r['preset']}", f"--out={place}", f"--seed={r['seed']}"]
+            return ["sketch", str(base), *what, *every, *begun, "--sketches", *drawn]
         photo = self._folder(job) / "photo.png"
         what = [f"--preset={r['preset']}", f"--data={photo}", f"--out={place}", f"--seed={r['seed']}"]
         return ["train", "singan", *what, *every, *begun]
+
+    def _model_path(self, id: str) -> Path:
+        """The folder of a model, whose name its card then says; the file where that is called otherwise."""
+        path = self.catalog.entry(id).path.resolve()
+        return path.parent if path.name == MODEL else path
 
     def _stop(self, running: Running) -> None:
         """Ask a process to stop; it is killed if it has not after `GRACE`."""
@@ -539,11 +577,11 @@ class Jobs:
 
     def _place(self, job: Job) -> Path:
         """Where the result goes: the folder of the run; of an animation, an animated PNG, which loses no colours."""
-        return self.home / "runs" / job.name if job.kind == "train" else self._folder(job) / "result.png"
+        return self.home / "runs" / job.name if job.kind != "animate" else self._folder(job) / "result.png"
 
     def _delete_files(self, job: Job) -> None:
         shutil.rmtree(self._folder(job), ignore_errors=True)
-        if job.kind == "train" and job.state != "done":
+        if job.kind != "animate" and job.state != "done":
             shutil.rmtree(self._place(job), ignore_errors=True)
 
     def _told(self, job: Job) -> dict[str, Any]:
@@ -554,7 +592,7 @@ class Jobs:
             logged = _changed(self._place(job) / "log.jsonl") / 1000
             expected_end = logged + (1 - progress) * (logged - running.began) / (progress - running.progress)
             left = round(max(expected_end - time.time(), 0.0), 1)
-        sheet = self._newest_sheet(job)
+        sheets = self._sheets(job)
         return {
             "id": job.id,
             "kind": job.kind,
@@ -567,13 +605,14 @@ class Jobs:
             "message": job.message,
             "created": job.created,
             "preset": job.request.get("preset"),
-            "preview": 0 if sheet is None else _changed(sheet),
+            "preview": _changed(sheets[-1]) if sheets else 0,
+            "previews": len(sheets),
         }
 
     def _progress(self, job: Job) -> tuple[float, str]:
         """(0..1 of the work, where a training is), from the last line of the log; as it last was where there is none
         that can be read."""
-        if job.kind != "train":
+        if job.kind == "animate":
             return job.progress, ""
         last = _last_line(self._place(job) / "log.jsonl")
         weights = self._weights_of(job)
@@ -582,9 +621,12 @@ class Jobs:
         scale, step = last["stage_number"], last["step"]
         steps, weight = weights[scale]
         done = sum(w for _, w in weights[:scale]) + weight * min(step / steps, 1)
-        return min(done / sum(w for _, w in weights), 1.0), f"scale {scale + 1} of {len(weights)}"
+        stage = f"step {step} of {steps}" if job.kind == "sketch" else f"scale {scale + 1} of {len(weights)}"
+        return min(done / sum(w for _, w in weights), 1.0), stage
 
     def _weights_of(self, job: Job) -> list[tuple[int, float]]:
+        if not job.weights and job.kind == "sketch":
+            job.weights = [(SKETCHING[job.request["preset"]].training.steps, 1.0)]
         if not job.weights:
             height, width = job.request["size"]
             job.weights = _weights(height, width, job.request["preset"])
@@ -600,11 +642,12 @@ class Jobs:
             return False
         return last["stage_number"] == len(weights) - 1 and last["step"] >= weights[-1][0]
 
-    def _newest_sheet(self, job: Job) -> Path | None:
-        if job.kind != "train":
-            return None
+    def _sheets(self, job: Job) -> list[Path]:
+        """The sheets of samples of a training, the oldest first."""
+        if job.kind == "animate":
+            return []
         sheets = [f for f in (self._place(job) / "samples").glob("*.png") if not f.name.startswith(".")]
-        return max(sheets, key=_changed, default=None)
+        return sorted(sheets, key=lambda file: (_changed(file), file.name))
 
     def _lossless(self, id: int) -> tuple[Path, dict[str, Any]]:
         with self._lock:
@@ -628,6 +671,18 @@ def _read(db: sqlite3.Connection) -> list[Job]:
 def _bad(thing: str, got: object, want: str) -> Refused:
     got = repr(got)[:100]
     return Refused(422, "bad-field", str(expected(thing, got, want, "correct it")))
+
+
+def _run_name(name: object) -> str:
+    name = name.strip() if isinstance(name, str) else name
+    if not isinstance(name, str) or not RUN_NAME.fullmatch(name):
+        raise _bad("name", name, "1 to 40 letters (A-Z), digits, spaces, - and _, a letter or digit first")
+    return name
+
+
+def _require_preset(preset: object, presets: Mapping[str, object]) -> None:
+    if not isinstance(preset, str) or preset not in presets:
+        raise _bad("preset", preset, f"one of {', '.join(presets)}")
 
 
 def _require_integer(thing: str, value: object, lowest: int, highest: int) -> None:

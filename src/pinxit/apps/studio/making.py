@@ -23,6 +23,8 @@ MOST_PAINTED = 1 << 20
 """Pixels of a map or a picture that goes through a network at once; about 2 GiB of memory with the larger ones."""
 MOST_SAMPLED = 1 << 22
 """Pixels of what SinGAN makes, which it paints in strips."""
+MOST_DIRECTIONS = 16
+"""Principal directions of a generator that can be gone along."""
 MOST_SESSIONS = 2
 """A session keeps up to a GiB of what it has computed."""
 
@@ -47,6 +49,8 @@ class Maker:
         # With the model that each was made of: the catalogue opens it anew where its file has changed.
         self._sessions: dict[str, tuple[Any, Session]] = {}
         self._directions: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self._principal: tuple[Any, Any] | None = None
+        """A generator and its directions, which take seconds to find."""
 
     def make(self, recipe: dict[str, Any], *, afresh: bool = False) -> Made:
         """Make a picture, hold it, and note how it was made. `afresh`: of nothing that was computed before. Raises
@@ -116,6 +120,26 @@ class Maker:
         self._require("reconstruct", model, recipe)
         return model.reconstruct()
 
+    def _generate(self, model: Any, recipe: dict[str, Any]) -> Image.Image:
+        if not hasattr(model, "principal"):
+            raise no_verb(recipe)
+        from pinxit.models.stylegan2.network import mixed  # brings torch, which the model has brought anyway
+
+        latent = model.w(recipe["seed"], recipe["truncation"])
+        if (mix := recipe["mix"]) is not None:
+            layers = model.options.latents
+            if mix["at"] > layers:
+                raise expected("at", mix["at"], f"0..{layers}, the model's layers", "choose another")
+            other = model.w(mix["seed"], recipe["truncation"])
+            latent = mixed(latent[None], other[None], mix["at"], layers)[0]
+        if not any(recipe["strengths"]):
+            return next(model.pictures([latent]))
+        if self._principal is None or self._principal[0] is not model:
+            self._principal = None  # the old model goes before the new one's latents come
+            self._principal = model, model.principal(min(MOST_DIRECTIONS, model.options.style_dim))
+        moved = recipe["layers"] and tuple(recipe["layers"])
+        return model.edit(latent, self._principal[1], recipe["strengths"], moved)
+
     def _session(self, id: str, model: Any) -> Session:
         known = self._sessions.get(id)
         if known is None or known[0] is not model:
@@ -150,6 +174,7 @@ VERBS: dict[str, Callable[[Maker, Any, dict[str, Any]], Image.Image]] = {
     "paint": Maker._paint,
     "translate": Maker._translate,
     "sample": Maker._sample,
+    "generate": Maker._generate,
     "super-resolve": Maker._super_resolve,
     "harmonize": Maker._blend,
     "edit": Maker._blend,

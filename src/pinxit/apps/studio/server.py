@@ -26,10 +26,11 @@ from starlette.types import Scope
 from pinxit.apps.cli.main import version
 from pinxit.apps.studio.catalog import Catalog, Entry
 from pinxit.apps.studio.decode import Decoder
+from pinxit.apps.studio.drawings import Drawings
 from pinxit.apps.studio.gallery import Gallery
 from pinxit.apps.studio.guard import Guard, told
-from pinxit.apps.studio.jobs import Jobs
-from pinxit.apps.studio.making import Made, Maker, file_ids
+from pinxit.apps.studio.jobs import MOST_SKETCHES, Jobs
+from pinxit.apps.studio.making import MOST_DIRECTIONS, Made, Maker, file_ids
 from pinxit.apps.studio.pictures import Pictures
 from pinxit.apps.studio.refusals import Refused
 from pinxit.apps.studio.renders import Renders
@@ -53,6 +54,7 @@ class Studio:
 
     catalog: Catalog
     pictures: Pictures
+    drawings: Drawings
     renders: Renders
     gallery: Gallery
     jobs: Jobs
@@ -84,6 +86,7 @@ def open_studio(
     return Studio(
         catalog,
         pictures,
+        Drawings(catalog, pictures),
         Renders(),
         Gallery(home, pictures),
         jobs,
@@ -191,7 +194,29 @@ class Blend(PaintToImage):
     mask: PictureId
 
 
+class Mix(Strict):
+    seed: Seed
+    at: Annotated[int, Field(ge=0, le=18, description="how many layers, from the coarsest on, keep the first seed")]
+
+
+class Generate(Asked):
+    seed: Seed = 0
+    truncation: Annotated[float, Field(ge=-2, le=2, description="1: as it comes; the nearer to 0, the more common")] = (
+        0.7
+    )
+    mix: Annotated[Mix | None, Field(description="another seed, whose fine layers these are")] = None
+    strengths: Annotated[
+        list[Annotated[float, Field(ge=-20, le=20)]],
+        Field(max_length=MOST_DIRECTIONS, description="of the principal directions, in standard deviations"),
+    ] = []
+    layers: Annotated[
+        list[Annotated[int, Field(ge=0, le=18)]] | None,
+        Field(min_length=2, max_length=2, description="the first that is moved, and the one behind the last; else all"),
+    ] = None
+
+
 FORMS: dict[str, type[Asked]] = {
+    "generate": Generate,
     "paint": Paint,
     "translate": Translate,
     "sample": Sample,
@@ -221,6 +246,15 @@ class Animate(Strict):
     seed: Annotated[int, Field(ge=0, le=(1 << 32) - 1)] = 0
     loop: bool = True
     fps: Annotated[float, Field(gt=0, le=100)] = 10
+
+
+class Customise(Strict):
+    model: Annotated[ModelId, Field(description="of StyleGAN2; it is left as it is")]
+    photosketch: Annotated[ModelId, Field(description="of PhotoSketch, which draws what is generated")]
+    sketches: Annotated[list[PictureId], Field(min_length=1, max_length=MOST_SKETCHES)]
+    preset: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")] = "cpu"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,39}$")]
+    seed: Annotated[int, Field(ge=0, le=(1 << 31) - 1)] = 0
 
 
 # What answers hold, for the documentation.
@@ -297,6 +331,11 @@ class Outline(BaseModel):
     picture: str
 
 
+class Seen(BaseModel):
+    picture: str = Field(description="what a training sees: grey, of the model's size, lines dark")
+    notes: list[str] = Field(description="what was done to it, and what is suspicious; a line each")
+
+
 class Preset(BaseModel):
     name: str
     summary: str
@@ -312,8 +351,9 @@ class Model(BaseModel):
     id: str
     name: str
     method: str
-    kind: Literal["map", "picture", "photo", "segmenter", "other"] = Field(
-        description="what it paints from; a segmenter paints nothing, see /photo-to-map"
+    kind: Literal["map", "picture", "photo", "generator", "segmenter", "other"] = Field(
+        description="what it paints from; a generator needs nothing, see /generate; a segmenter paints nothing, "
+        "see /photo-to-map"
     )
     embedded: bool
     bytes: int
@@ -347,7 +387,7 @@ class GalleryEntry(BaseModel):
 
 class Job(BaseModel):
     id: int
-    kind: Literal["train", "animate"]
+    kind: Literal["train", "animate", "sketch"]
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     name: str
     model: str | None = Field(description="of a finished training; of an animation, the one it is made with")
@@ -358,6 +398,7 @@ class Job(BaseModel):
     created: str
     preset: str | None
     preview: int = Field(description="changes when there is a new one; 0 where there is none")
+    previews: int = Field(description="how many there are by now")
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -393,11 +434,11 @@ InModel = Annotated[str, InPath(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$", descrip
 InPicture = Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$", description="id of a picture")]
 InEntry = Annotated[int, InPath(ge=1, le=(1 << 53) - 1, description="id of an entry")]
 As = Annotated[
-    Literal["photo", "map", "mask"],
+    Literal["photo", "map", "mask", "sketch"],
     Query(
         alias="as",
         description="`photo`: colours, upright, over white where transparent. `map`: the ids or colours of the file. "
-        "`mask`: its alpha channel, or else how bright it is",
+        "`mask`: its alpha channel, or else how bright it is. `sketch`: colours, transparent where it is",
     ),
 ]
 FILE = {"schema": {"type": "string", "format": "binary"}}
@@ -622,6 +663,12 @@ def routes(studio: Studio) -> APIRouter:
     async def paint_to_image(id: InModel, asked: PaintToImage) -> Response:
         return await made("paint-to-image", id, asked)
 
+    @api.post("/models/{id}/generate", summary="A picture of a generator", **make)
+    async def generate(id: InModel, asked: Generate) -> Response:
+        """By a model of StyleGAN2. Principal directions are found when they are first asked for, which takes
+        seconds."""
+        return await made("generate", id, asked)
+
     @api.post("/models/{id}/reconstruct", summary="A model's photo, as the model gives it back", **make)
     async def reconstruct(id: InModel, asked: Asked) -> Response:
         return await made("reconstruct", id, asked)
@@ -729,6 +776,24 @@ def routes(studio: Studio) -> APIRouter:
     def animate(asked: Animate) -> JSONResponse:
         return JSONResponse(studio.jobs.animate(asked.model, **asked.model_dump(exclude={"model"})))
 
+    @api.post(
+        "/models/{id}/sketch",
+        tags=["models"],
+        summary="A sketch as a generator's training sees it",
+        responses={200: {"model": Seen}, **refusals(400, 404)},
+    )
+    def seen(id: InModel, asked: OnePicture) -> JSONResponse:
+        """`picture`: sent as a sketch. For SVGs send a picture of them."""
+        picture, notes = studio.drawings.seen(id, asked.picture)
+        return JSONResponse({"picture": picture, "notes": notes})
+
+    @api.post("/jobs/sketch", summary="Customise a generator by sketches", **begin)
+    def customise(asked: Customise) -> JSONResponse:
+        """Queued, and done in a process of its own, as trainings are. What comes of it is another generator."""
+        for picture in asked.sketches:
+            studio.drawings.seen(asked.model, picture)  # that none is blank is told now, not by a process that fails
+        return JSONResponse(studio.jobs.sketch(**asked.model_dump()))
+
     @api.post("/jobs/{id}/cancel", summary="Stop a job", **begin)
     def cancel(id: InJob) -> JSONResponse:
         """What a training has learnt is kept; see /jobs/{id}/resume."""
@@ -758,8 +823,11 @@ def routes(studio: Studio) -> APIRouter:
         response_class=Response,
         responses=picture_answer(404),
     )
-    def preview(id: InJob) -> Response:
-        return Response(studio.jobs.preview(id), media_type="image/png")
+    def preview(
+        id: InJob,
+        at: Annotated[int | None, Query(ge=0, le=1_000_000, description="the oldest is 0; else the newest")] = None,
+    ) -> Response:
+        return Response(studio.jobs.preview(id, at), media_type="image/png")
 
     @api.get(
         "/jobs/{id}/result",

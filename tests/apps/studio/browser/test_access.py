@@ -16,12 +16,20 @@ READY = {
     "paint": "[data-testid=picture][data-picture]",
     "translate": "[data-testid=translate-result] img[src]:visible",
     "photo": "#panel-photo .panel",
+    "sketch": ".sketch .notice:not([hidden]) button, .tiles .tile:last-child img[src]",
     "gallery": ".gallery-grid, .sheet-empty",
     "models": ".model-card",
 }
 """What is there once a page has all that it asks the server for."""
 TABS = tuple(READY)
-JAPANESE = {"paint": "ペイント", "translate": "変換", "photo": "1枚の写真", "gallery": "ギャラリー", "models": "モデル"}
+JAPANESE = {
+    "paint": "ペイント",
+    "translate": "変換",
+    "photo": "1枚の写真",
+    "sketch": "スケッチ",
+    "gallery": "ギャラリー",
+    "models": "モデル",
+}
 INTERACTIVE = {
     *("application", "button", "checkbox", "combobox", "gridcell", "image", "img", "link", "listbox", "menuitem"),
     *("option", "radio", "radiogroup", "searchbox", "slider", "spinbutton", "switch", "tab", "tabpanel", "textbox"),

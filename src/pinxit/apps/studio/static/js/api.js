@@ -17,7 +17,8 @@ import { t } from "./i18n.js";
  * @property {string} id
  * @property {string} name
  * @property {string} method "spade", "pix2pix", …
- * @property {"map" | "picture" | "photo" | "segmenter" | "other"} kind what it starts from; a segmenter paints nothing
+ * @property {"map" | "picture" | "photo" | "generator" | "segmenter" | "other"} kind what it starts from; a generator
+ *   from chance; a segmenter paints nothing
  * @property {boolean} embedded
  * @property {[number, number] | null} size height, width
  * @property {{[input: string]: Need}} inputs "map", "sketch", "text", "style", "picture"
@@ -35,7 +36,7 @@ import { t } from "./i18n.js";
 /**
  * @typedef {object} Job
  * @property {number} id
- * @property {"train" | "animate"} kind
+ * @property {"train" | "animate" | "sketch"} kind
  * @property {"queued" | "running" | "done" | "failed" | "cancelled"} state
  * @property {string} name
  * @property {string | null} model of a finished training, or what an animation is of
@@ -46,6 +47,7 @@ import { t } from "./i18n.js";
  * @property {string} created
  * @property {string | null} preset
  * @property {number} preview changes when there is a new one; 0 = none
+ * @property {number} previews how many there are by now
  */
 /**
  * @typedef {object} GalleryEntry
@@ -58,6 +60,14 @@ import { t } from "./i18n.js";
  */
 /** @typedef {{id: string, name: string, missing: string[], foreign: string[]}} Unfit a segmenter of other labels */
 /** @typedef {{name: string, summary: string, seconds: number, memory: number}} Forecast */
+/**
+ * @typedef {object} Generation what a generator's picture is made of
+ * @property {number} seed
+ * @property {number} truncation
+ * @property {{seed: number, at: number} | null} [mix]
+ * @property {number[]} [strengths]
+ * @property {[number, number] | null} [layers]
+ */
 /** @typedef {{blob: Blob, id: string, seconds: number}} Made a picture, its id on the server, and how long it took */
 /** @typedef {{id: string, width: number, height: number, channels: number, bits: number}} Uploaded */
 /** @typedef {{version: string, device: string, demo: boolean, jobs: {running: number, queued: number},
@@ -174,7 +184,7 @@ export class Api {
 
   /**
    * @param {Blob} blob a picture file
-   * @param {"photo" | "map" | "mask"} as
+   * @param {"photo" | "map" | "mask" | "sketch"} as
    * @param {AbortSignal} [signal]
    * @returns {Promise<Uploaded>}
    */
@@ -328,6 +338,26 @@ export class Api {
     return this.#picture(`models/${encodeURIComponent(model)}/reconstruct`, body, signal);
   }
 
+  /**
+   * @param {string} model a generator
+   * @param {Generation & {client: string}} body
+   * @param {AbortSignal} [signal]
+   */
+  generate(model, body, signal) {
+    return this.#picture(`models/${encodeURIComponent(model)}/generate`, body, signal);
+  }
+
+  /**
+   * A sketch as the training of a generator will see it.
+   *
+   * @param {string} model
+   * @param {string} picture
+   * @returns {Promise<{picture: string, notes: string[]}>}
+   */
+  seenSketch(model, picture) {
+    return this.#send(`models/${encodeURIComponent(model)}/sketch`, { picture });
+  }
+
   /** @returns {Promise<GalleryEntry[]>} */
   async gallery() {
     const answer = await this.#get("gallery");
@@ -422,6 +452,14 @@ export class Api {
     return this.#send("jobs/animate", body);
   }
 
+  /**
+   * @param {{model: string, photosketch: string, sketches: string[], preset: string, name: string, seed: number}} body
+   * @returns {Promise<Job>}
+   */
+  customise(body) {
+    return this.#send("jobs/sketch", body);
+  }
+
   /** @param {number} id */
   cancel(id) {
     return this.#send(`jobs/${id}/cancel`);
@@ -452,9 +490,12 @@ export class Api {
     };
   }
 
-  /** @param {Job} job */
-  previewUrl(job) {
-    return `${this.root}jobs/${job.id}/preview?n=${job.preview}`;
+  /**
+   * @param {Job} job
+   * @param {number} [at] the oldest is 0; the newest where it is left out
+   */
+  previewUrl(job, at) {
+    return `${this.root}jobs/${job.id}/preview?${at === undefined ? `n=${job.preview}` : `at=${at}`}`;
   }
 
   /** @param {Job} job */

@@ -253,16 +253,36 @@ export function confirmDialog(title, message, yes) {
  * @param {string} accept as of <input type=file>
  * @returns {Promise<File | null>} null: they thought better of it
  */
-export function chooseFile(accept) {
+export async function chooseFile(accept) {
+  return (await chosen(accept, false))[0] ?? null;
+}
+
+/**
+ * Let the person choose files of theirs.
+ *
+ * @param {string} accept
+ * @returns {Promise<File[]>} none: they thought better of it
+ */
+export function chooseFiles(accept) {
+  return chosen(accept, true);
+}
+
+/**
+ * @param {string} accept
+ * @param {boolean} multiple
+ * @returns {Promise<File[]>}
+ */
+function chosen(accept, multiple) {
   return new Promise((resolve) => {
-    const input = h("input", { type: "file", accept, class: "visually-hidden", "aria-hidden": "true", tabindex: -1 });
-    /** @param {File | null} file */
-    const done = (file) => {
+    const input = h("input", {
+      type: "file", accept, multiple, class: "visually-hidden", "aria-hidden": "true", tabindex: -1,
+    });
+    const done = () => {
       input.remove();
-      resolve(file);
+      resolve([...input.files ?? []]);
     };
-    input.addEventListener("change", () => done(input.files?.[0] ?? null));
-    input.addEventListener("cancel", () => done(null));
+    input.addEventListener("change", done);
+    input.addEventListener("cancel", done);
     document.body.append(input); // some browsers open no chooser for an input outside the page
     input.click();
   });
@@ -288,8 +308,9 @@ export function saveFile(blob, name) {
  *
  * @param {HTMLElement} element
  * @param {(file: File) => void} took
+ * @param {{many?: boolean}} [how] many: it takes all that are dropped at once, one after the other
  */
-export function dropFiles(element, took) {
+export function dropFiles(element, took, { many = false } = {}) {
   element.addEventListener("dragover", (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
@@ -298,9 +319,9 @@ export function dropFiles(element, took) {
   element.addEventListener("dragleave", () => element.classList.remove("dropping"));
   element.addEventListener("drop", (event) => {
     element.classList.remove("dropping");
-    const file = event.dataTransfer?.files[0];
-    if (!file) return;
+    const files = [...event.dataTransfer?.files ?? []];
+    if (!files.length) return;
     event.preventDefault();
-    took(file);
+    for (const file of many ? files : files.slice(0, 1)) took(file);
   });
 }

@@ -98,10 +98,11 @@ const GREYS = 16;
 /** Fires "stroke" while a line is drawn, and "change" after each edit. */
 export class Drawing extends EventTarget {
   /**
-   * @param {{ariaLabel: string, inks: string[], tip: number, hollow?: boolean, testid?: string}} options inks: names of
-   *   INKS, the first one is chosen; hollow: shapes are drawn as outlines, unless that is switched off
+   * @param {{ariaLabel: string, inks: string[], tip: number, hollow?: boolean, monochrome?: boolean,
+   *   testid?: string}} options inks: names of INKS, the first one is chosen; hollow: shapes are drawn as outlines,
+   *   unless that is switched off; monochrome: no ink is offered but the first
    */
-  constructor({ ariaLabel, inks, tip, hollow = false, testid }) {
+  constructor({ ariaLabel, inks, tip, hollow = false, monochrome = false, testid }) {
     super();
     this.ariaLabel = ariaLabel;
     /** @type {Colour[]} */
@@ -166,7 +167,7 @@ export class Drawing extends EventTarget {
     this.bar = h(
       "div",
       { class: "drawing-bar row wrap" },
-      h("div", { class: "swatches", role: "group", "aria-label": t("drawing.inks") },
+      !monochrome && h("div", { class: "swatches", role: "group", "aria-label": t("drawing.inks") },
         ...this.swatches.map((swatch) => swatch.button), this.own),
       h("label", { class: "row" }, h("span", { class: "field-name" }, t("drawing.size")), this.tip, this.tipOutput),
       hollow && switchBox(t("drawing.hollow"), true, (on) => (this.hollow = on)).root,

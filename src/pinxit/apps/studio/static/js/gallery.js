@@ -21,6 +21,9 @@ addWords({
     "gallery.kind.sample": "A new sample of one photo", "gallery.kind.super-resolve": "One photo, made larger",
     "gallery.kind.harmonize": "Harmonised", "gallery.kind.edit": "Edited",
     "gallery.kind.paint-to-image": "A painting made a photo", "gallery.kind.reconstruct": "One photo, reconstructed",
+    "gallery.kind.generate": "Generated",
+    "gallery.truncation": "Truncation", "gallery.mix": "Mixed with", "gallery.mixed": "seed {seed}, from layer {at} on",
+    "gallery.strengths": "Edits",
     "gallery.kind.other": "Made",
     "gallery.item": "{what}, {model}, {when}",
     "gallery.how": "How it was made", "gallery.from": "Made from",
@@ -57,6 +60,9 @@ addWords({
     "gallery.kind.sample": "1枚の写真から生成", "gallery.kind.super-resolve": "1枚の写真を高解像度化",
     "gallery.kind.harmonize": "なじませた合成", "gallery.kind.edit": "編集",
     "gallery.kind.paint-to-image": "絵から写真へ", "gallery.kind.reconstruct": "1枚の写真の再構成",
+    "gallery.kind.generate": "生成",
+    "gallery.truncation": "切り詰め", "gallery.mix": "混ぜた相手", "gallery.mixed": "シード {seed}（層 {at} から）",
+    "gallery.strengths": "編集",
     "gallery.kind.other": "生成した画像",
     "gallery.item": "{what}、{model}、{when}",
     "gallery.how": "作り方", "gallery.from": "元にしたもの",
@@ -274,6 +280,9 @@ export async function mount(root, app) {
       rows.push(["direction", String(recipe.direction).replace("to", " → ")]);
     }
     if (recipe.start_scale) rows.push(["start_scale", recipe.start_scale]);
+    if (typeof recipe.truncation === "number") rows.push(["truncation", recipe.truncation]);
+    if (recipe.mix) rows.push(["mix", t("gallery.mixed", { seed: recipe.mix.seed, at: recipe.mix.at })]);
+    if (recipe.strengths?.some(Boolean)) rows.push(["strengths", recipe.strengths.join(", ")]);
     if (recipe.factor) rows.push(["factor", t("gallery.times", { n: recipe.factor })]);
     if (typeof recipe.seconds === "number") rows.push(["seconds", t("gallery.took", { n: recipe.seconds.toFixed(2) })]);
     rows.push(["when", h("time", { datetime: entry.created }, when(entry.created))]);

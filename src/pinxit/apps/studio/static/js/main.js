@@ -4,7 +4,7 @@ import { Api, ApiError } from "./api.js";
 import { button, fill, h, icon } from "./dom.js";
 import { language, setLanguage, t } from "./i18n.js";
 
-/** @typedef {"paint" | "translate" | "photo" | "gallery" | "models"} Tab */
+/** @typedef {"paint" | "translate" | "photo" | "sketch" | "gallery" | "models"} Tab */
 /** @typedef {{[name: string]: any}} Parameters what one page tells another when it opens it */
 /** @typedef {{shown?: (parameters: Parameters) => unknown, hidden?: () => unknown}} Page */
 /** @typedef {{mount: (root: HTMLElement, app: App) => Promise<Page | void>}} PageModule */
@@ -14,6 +14,7 @@ const PAGES = {
   paint: () => import("./paint.js"),
   translate: () => import("./translate.js"),
   photo: () => import("./photo.js"),
+  sketch: () => import("./sketch.js"),
   gallery: () => import("./gallery.js"),
   models: () => import("./models.js"),
 };
@@ -102,7 +103,7 @@ async function start() {
   const api = new Api();
   const shell = /** @type {HTMLElement} */ (document.getElementById("shell"));
   const toasts = h("div", { id: "toasts", "aria-live": "polite" });
-  const jobs = h("button", { type: "button", class: "jobs quiet", hidden: true, onclick: () => show("photo") });
+  const jobs = h("button", { type: "button", class: "jobs quiet", hidden: true, onclick: () => void showWork() });
   const main = h("main", { id: "page", tabindex: -1 });
 
   /** @type {{[tab: string]: {button: HTMLButtonElement, panel: HTMLElement, page: Promise<Page | null> | null}}} */
@@ -172,6 +173,12 @@ async function start() {
       [running ? t("shell.jobs", { n: running }) : "", queued ? t("shell.queued", { n: queued }) : ""]
         .filter(Boolean).join(language() === "ja" ? "、" : ", "),
     );
+  }
+
+  /** The page of what is at work. */
+  async function showWork() {
+    const all = await api.jobs().catch(() => []);
+    show(all.find((job) => job.state === "running")?.kind === "sketch" ? "sketch" : "photo");
   }
 
   /** @type {App} */

@@ -30,6 +30,9 @@ addWords({
     "models.and": ", ", "models.pixels": "{width} × {height} px",
     "models.other": "This kind of model has no page in the studio yet; the command line opens it.",
     "models.problems": "Files that could not be opened",
+    "models.method.stylegan2": "StyleGAN2", "models.method.photosketch": "PhotoSketch",
+    "models.chance": "nothing: each number gives another picture", "models.out.generator": "pictures like those it learnt",
+    "models.customised": "Customised",
   },
   ja: {
     "models.title": "モデル", "models.refresh": "再読み込み", "models.found": "{n} 件", "models.foundOne": "1 件",
@@ -50,14 +53,16 @@ addWords({
     "models.and": "、", "models.pixels": "{width} × {height} px",
     "models.other": "この種類のモデルはまだスタジオでは使えません。コマンドラインで開けます。",
     "models.problems": "開けなかったファイル",
+    "models.chance": "なし（シードごとに別の画像になります）", "models.out.generator": "学習した画像に似た新しい画像",
+    "models.customised": "カスタマイズ",
   },
 });
 
 /** Which page uses which kind of model. */
-const TAB = /** @type {const} */ ({ map: "paint", picture: "translate", photo: "photo" });
+const TAB = /** @type {const} */ ({ map: "paint", picture: "translate", photo: "photo", generator: "sketch" });
 const INPUTS = ["map", "picture", "sketch", "text", "style"];
 /** Of a model's card, in this order; the rest is left to `pinxit info`. */
-const MORE = ["how", "steps", "source", "limits"];
+const MORE = ["customised", "how", "steps", "source", "limits"];
 
 /**
  * @param {HTMLElement} root
@@ -172,7 +177,7 @@ function takes(model) {
     const what = t(`models.in.${name}`);
     return model.inputs[name] === "optional" ? t("models.optional", { what }) : what;
   });
-  return all.length ? all.join(t("models.and")) : t("models.onePhoto");
+  return all.length ? all.join(t("models.and")) : t(model.kind === "generator" ? "models.chance" : "models.onePhoto");
 }
 
 /** @param {Model} model */

@@ -39,8 +39,10 @@ addWords({
     "photo.state.failed": "Failed",
     "photo.state.cancelled": "Stopped",
     "photo.stage": "Scale {at} of {of}",
+    "photo.step": "Step {at} of {of}",
     "photo.left": "about {time} left",
     "photo.preview": "What it paints so far",
+    "photo.time": "From the first to the newest",
     "photo.noPreview": "The first pictures appear when the coarsest scale has begun.",
     "photo.cancel": "Cancel",
     "photo.resume": "Resume",
@@ -90,8 +92,10 @@ addWords({
     "photo.state.failed": "失敗",
     "photo.state.cancelled": "停止",
     "photo.stage": "スケール {at} / {of}",
+    "photo.step": "ステップ {at} / {of}",
     "photo.left": "残り約{time}",
     "photo.preview": "ここまでに描けるもの",
+    "photo.time": "最初から最新まで",
     "photo.noPreview": "最も粗いスケールの学習が始まると、画像が出ます。",
     "photo.cancel": "中止",
     "photo.resume": "再開",
@@ -475,14 +479,15 @@ class NewPhoto {
 }
 
 /** A training, as it goes. */
-class JobView {
+export class JobView {
   /**
    * @param {App} app
    * @param {JobWatch} jobs
    * @param {(model: string) => void} use
    * @param {() => void} gone
+   * @param {string} [noPreview] what is said until there are pictures
    */
-  constructor(app, jobs, use, gone) {
+  constructor(app, jobs, use, gone, noPreview = t("photo.noPreview")) {
     this.app = app;
     this.jobs = jobs;
     this.use = use;
@@ -494,11 +499,18 @@ class JobView {
     this.message = h("p", { class: "error-text", role: "alert", hidden: true });
     this.note = h("p", { class: "hint" });
     this.preview = h("img", { class: "preview", alt: t("photo.preview"), hidden: true });
-    this.noPreview = h("p", { class: "hint" }, t("photo.noPreview"));
+    this.noPreview = h("p", { class: "hint" }, noPreview);
+    // At its end it follows the newest.
+    this.time = h("input", {
+      type: "range", min: 0, max: 0, value: 0, hidden: true, "aria-label": t("photo.time"), title: t("photo.time"),
+      oninput: () => this.#showPreview(),
+    });
+    /** @type {Job | null} */
+    this.job = null;
     this.actions = h("div", { class: "row wrap" });
     this.element = h("div", { class: "panel stack job", "data-testid": "job" },
       h("header", { class: "row between wrap" }, this.title, this.state), this.bar, this.stage, this.message,
-      h("div", { class: "preview-box" }, this.preview, this.noPreview), this.note, this.actions);
+      h("div", { class: "preview-box" }, this.preview, this.noPreview), this.time, this.note, this.actions);
   }
 
   /** @param {Job} job */
@@ -517,9 +529,13 @@ class JobView {
     this.message.textContent = job.message;
     const ended = job.state === "failed" || job.state === "cancelled";
     this.note.textContent = ended ? t("photo.kept") : t("photo.goesOn");
-    if (job.preview > 0 && this.preview.src !== this.app.api.previewUrl(job)) {
-      this.preview.src = this.app.api.previewUrl(job);
-    }
+    const newest = this.job?.id !== job.id || this.time.value === this.time.max;
+    this.job = job;
+    this.time.max = String(Math.max(job.previews - 1, 0));
+    if (newest) this.time.value = this.time.max;
+    // A photo's sheets are of its scales, of which the newest says it all.
+    this.time.hidden = job.kind !== "sketch" || job.previews < 2;
+    this.#showPreview();
     this.preview.hidden = job.preview === 0;
     this.noPreview.hidden = job.preview > 0;
     const key = `${job.id} ${job.state}`;
@@ -540,6 +556,14 @@ class JobView {
       job.model && button("play", t("photo.open"), () => job.model && this.use(job.model), { class: "primary" }));
   }
 
+  #showPreview() {
+    const { job } = this;
+    if (!job || job.preview === 0) return;
+    const at = this.time.value === this.time.max ? undefined : Number(this.time.value);
+    const address = this.app.api.previewUrl(job, at);
+    if (this.preview.src !== address) this.preview.src = address;
+  }
+
   /** @param {() => Promise<unknown>} act */
   #then(act) {
     return async () => {
@@ -554,10 +578,11 @@ class JobView {
   }
 }
 
-/** The server's "scale 3 of 7" in the page's language. @param {Job} job */
+/** The server's "scale 3 of 7", or "step 30 of 700", in the page's language. @param {Job} job */
 function stageOf(job) {
   const found = /(\d+) of (\d+)/.exec(job.stage);
-  return found ? t("photo.stage", { at: found[1], of: found[2] }) : job.stage;
+  if (!found) return job.stage;
+  return t(job.kind === "sketch" ? "photo.step" : "photo.stage", { at: found[1], of: found[2] });
 }
 
 /** @param {number} seconds */
@@ -581,7 +606,7 @@ const bytesOf = (bytes) => (bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(
  * @param {Blob} file
  * @param {number} most bytes
  */
-async function reduced(file, most) {
+export async function reduced(file, most) {
   const bitmap = await createImageBitmap(file);
   const scale = LONGEST / Math.max(bitmap.width, bitmap.height);
   if (scale >= 1 && file.size <= most) {

@@ -21,9 +21,9 @@ class Import:
 
     source: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|FILE ...")]
     """The folder the authors' code wrote (spade, pix2pixhd: with latest_net_G.pth, and latest_net_E.pth where the model
-    has styles; pix2pix, photosketch: with latest_net_G.pth; cyclegan: with latest_net_G_A.pth and latest_net_G_B.pth, or
-    latest_net_G.pth; singan: TrainedModels/PHOTO/scale_factor=..., with Gs.pth), or the .pth files themselves; for
-    deeplabv3, a .pth of torchvision's form."""
+    has styles; pix2pix, photosketch: with latest_net_G.pth; cyclegan: with latest_net_G_A.pth and latest_net_G_B.pth,
+    or latest_net_G.pth; singan: TrainedModels/PHOTO/scale_factor=..., with Gs.pth), or the .pth files themselves; for
+    stylegan2, a .pt with g_ema; for deeplabv3, a .pth of torchvision's form."""
     out: Path
     """Folder for the model."""
 

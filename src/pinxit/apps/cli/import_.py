@@ -70,6 +70,7 @@ FOLDER is what the authors' code wrote. Of it is read, for
   cyclegan           latest_net_G_A.pth and latest_net_G_B.pth; or, as released, latest_net_G.pth
   pix2pixhd, spade   latest_net_G.pth, and latest_net_E.pth where the model has styles
   singan             Gs.pth and what is beside it, in TrainedModels/PHOTO/scale_factor=...
+  sketching          N_net_G.pth of the iterate that best_iter.txt names, and N_net_D_image.pth where it is there
   stylegan2          a .pt with g_ema (rosinality/stylegan2-pytorch), or a generator's .pth
   deeplabv3          one .pth of torchvision's form, such as deeplabv3_resnet50_coco-....pth
 The .pth files themselves may be named instead (of SinGAN the folder alone). Nothing in them is executed.

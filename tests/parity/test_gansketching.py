@@ -16,8 +16,9 @@ from pinxit.models.photosketch.generate import contour_network
 from pinxit.models.photosketch.weights import import_release as import_photosketch
 from pinxit.models.sketching.recipe import FOR_D, FOR_G, Sketched, SketchingRecipe
 from pinxit.models.sketching.weights import from_options, import_release
+from pinxit.models.stylegan2.draws import Draws
 from pinxit.models.stylegan2.generate import load
-from pinxit.models.stylegan2.network import truncated
+from pinxit.models.stylegan2.network import Generator, truncated
 
 SYSTEM = "gansketching"
 Compare = Callable[[str, float, float], None]
@@ -105,16 +106,18 @@ def test_trace(
     assert names
     call = {FOR_D: 0, FOR_G: 1}
 
-    def latents(step: int, draw: int, rows: int, count: int) -> list[Tensor]:
+    def latents(_: Draws, G: Generator, step: int, draw: int, rows: int, count: int) -> list[Tensor]:
         return [data[f"call{2 * step + call[draw]}/z{i}"] for i in range(count)]
 
-    def mix_at(step: int, draw: int) -> int | None:
+    def mix_at(_: Draws, G: Generator, step: int, draw: int) -> int | None:
         mixes = f"call{2 * step + call[draw]}/z1" in data
         return options["inject_index_when_two_z"] if mixes else None
 
-    monkeypatch.setattr(recipe, "latents", latents)
-    monkeypatch.setattr(recipe, "mix_at", mix_at)
-    monkeypatch.setattr(recipe, "noise", lambda step, draw, rows: numbered(data, f"call{2 * step + call[draw]}/noise_"))
+    monkeypatch.setattr(Draws, "latents", latents)
+    monkeypatch.setattr(Draws, "mix_at", mix_at)
+    monkeypatch.setattr(
+        Draws, "noise", lambda _, G, step, draw, rows: numbered(data, f"call{2 * step + call[draw]}/noise_")
+    )
 
     expected = json.loads((golden / "losses.json").read_text(encoding="utf-8"))
     t = recipe.training_options

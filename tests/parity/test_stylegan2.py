@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pinxit.models.stylegan2.config import Network, Training
+from pinxit.models.stylegan2.draws import Draws
 from pinxit.models.stylegan2.generate import load
 from pinxit.models.stylegan2.network import Discriminator, Generator, mixed, truncated
 from pinxit.models.stylegan2.recipe import StyleGAN2Recipe, discriminator_loss, generator_loss, path_penalty, r1_penalty
@@ -172,13 +173,13 @@ def test_trace(
     parts["g_ema"].largest = parts["g"].largest
     letter = {FOR_D: "d", FOR_G: "g", FOR_PATH: "p"}
 
-    def latents(step: int, draw: int, rows: int, count: int) -> list[Tensor]:
+    def latents(_: Draws, G: Generator, step: int, draw: int, rows: int, count: int) -> list[Tensor]:
         names = [f"z_{letter[draw]}"] if count == 1 else [f"z_{letter[draw]}{i}" for i in range(count)]
         return [data[f"s{step}/{name}"] for name in names]
 
-    monkeypatch.setattr(recipe, "mix_at", lambda step, draw: at if draw == FOR_G else None)
-    monkeypatch.setattr(recipe, "latents", latents)
-    monkeypatch.setattr(recipe, "noise", lambda step, draw, rows: numbered(data, f"s{step}/{letter[draw]}/noise_"))
+    monkeypatch.setattr(Draws, "mix_at", lambda _, G, step, draw: at if draw == FOR_G else None)
+    monkeypatch.setattr(Draws, "latents", latents)
+    monkeypatch.setattr(Draws, "noise", lambda _, G, step, draw, rows: numbered(data, f"s{step}/{letter[draw]}/noise_"))
     monkeypatch.setattr(recipe, "direction", lambda step, rows: data[f"s{step}/path_y"])
 
     expected = json.loads((golden / "losses.json").read_text(encoding="utf-8"))

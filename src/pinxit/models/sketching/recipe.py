@@ -20,12 +20,12 @@ from pinxit.models.photosketch.generate import contour_network
 from pinxit.models.sketching.config import Data, Options, Training
 from pinxit.models.sketching.network import Seen, Shift, twin
 from pinxit.models.sketching.score import Measured, line_distances, measured
+from pinxit.models.stylegan2.draws import Draws
 from pinxit.models.stylegan2.generate import network_of
-from pinxit.models.stylegan2.network import GROUP, Discriminator, Generator, mixed
+from pinxit.models.stylegan2.network import GROUP, Discriminator, Generator
 from pinxit.models.stylegan2.recipe import lazy_adam, mean_over_ranks, mean_w, require_groups
 from pinxit.models.stylegan2.weights import absorb
 from pinxit.nn.counting import counted, speed
-from pinxit.nn.diffaugment import DRAWS, diff_augment
 from pinxit.nn.losses import fake_loss, generator_loss, real_loss
 from pinxit.recipe import (
     Adam,
@@ -35,7 +35,6 @@ from pinxit.recipe import (
     frozen,
     rank,
     state_on_cpu,
-    step_generator,
     update,
     world_size,
 )
@@ -162,6 +161,7 @@ class SketchingRecipe(Recipe):
         t = self.training_options = training
         self.network, self.base, self.lines, self.photos = network_of(base), base, lines, photos
         self.seed, self.rows, self.card = seed, rows, card or {}
+        self.draws = Draws(seed, training.mixing, training.augment)
         self.digest = digest_of(base, photosketch, lines)
         require_size(self.network.size, lines, t)
 
@@ -224,19 +224,20 @@ class SketchingRecipe(Recipe):
         """Both discriminators, now and then their penalty, and the generator; then its average, and now and then its
         score."""
         t, kind = self.training_options, self.training_options.adversarial
+        inputs, augmented = self.draws.inputs, self.draws.augmented
         if step == 0:
             self.before.copy_(torch.stack(self.measure(self.G_before)))
             self.now.copy_(self.before)
         sketch, photo = batch
         rows = len(sketch)
         with torch.no_grad():
-            fake = self.G(*self.inputs(self.G, step, FOR_D, rows))
-            drawn = self.augmented(self.drawn(fake), step, AUGMENT_D)
+            fake = self.G(*inputs(self.G, step, FOR_D, rows))
+            drawn = augmented(self.drawn(fake), step, AUGMENT_D)
             if t.image and photo is None:
-                photo = self.G_before(*self.inputs(self.G_before, step, FOR_REAL, rows))
+                photo = self.G_before(*inputs(self.G_before, step, FOR_REAL, rows))
         losses = {
             "D_fake_sketch": fake_loss(self.D_sketch(drawn), kind),
-            "D_real_sketch": real_loss(self.D_sketch(self.augmented(self.given(sketch), step, AUGMENT_REAL)), kind),
+            "D_real_sketch": real_loss(self.D_sketch(augmented(self.given(sketch), step, AUGMENT_REAL)), kind),
         }
         if photo is not None and t.image:
             losses["D_fake_image"] = t.image * fake_loss(self.D_image(fake), kind)
@@ -245,7 +246,7 @@ class SketchingRecipe(Recipe):
 
         if t.r1_every and step % t.r1_every == 0:
             penalties = [
-                squared_slopes(self.D_sketch, sketch, lambda x: self.augmented(self.given(x), step, AUGMENT_R1)),
+                squared_slopes(self.D_sketch, sketch, lambda x: augmented(self.given(x), step, AUGMENT_R1)),
             ]
             if photo is not None and t.image:
                 penalties.append(t.image * squared_slopes(self.D_image, photo))
@@ -254,8 +255,8 @@ class SketchingRecipe(Recipe):
                 self.last_r1[i] = mean_over_ranks(penalty)
 
         with frozen(self.D_sketch, self.D_image):
-            fake = self.G(*self.inputs(self.G, step, FOR_G, rows))
-            of_g = {"G_sketch": generator_loss(self.D_sketch(self.augmented(self.drawn(fake), step, AUGMENT_G)), kind)}
+            fake = self.G(*inputs(self.G, step, FOR_G, rows))
+            of_g = {"G_sketch": generator_loss(self.D_sketch(augmented(self.drawn(fake), step, AUGMENT_G)), kind)}
             if t.image:
                 of_g["G_image"] = t.image * generator_loss(self.D_image(fake), kind)
             if t.weight:
@@ -310,53 +311,6 @@ class SketchingRecipe(Recipe):
         # same numbers as it does no other z.
         generator = torch.Generator().manual_seed(self.seed + SCORES)
         return torch.randn(count, self.network.style_dim, generator=generator).to(self.now.device)
-
-    def inputs(self, G: Generator, step: int, draw: int, rows: int) -> tuple[Tensor, list[Tensor]]:
-        """What one generation of the step is made of: w or w+, and each layer's noise."""
-        at = self.mix_at(step, draw)
-        w = [G.mapping(z) for z in self.latents(step, draw, rows, 1 if at is None else 2)]
-        w_or_more = w[0] if at is None else mixed(w[0], w[1], at, self.network.latents)
-        return w_or_more, self.noise(step, draw, rows)
-
-    def mix_at(self, step: int, draw: int) -> int | None:
-        """How many layers have the first of two w; None where one has them all. Of the whole batch alike."""
-        generator = step_generator(self.seed, step, draw + 2)
-        if torch.rand((), generator=generator).item() >= self.training_options.mixing:
-            return None
-        return int(torch.randint(1, self.network.latents, (), generator=generator))
-
-    def latents(self, step: int, draw: int, rows: int, count: int) -> list[Tensor]:
-        """`count` times z [rows, style_dim]."""
-        generator = step_generator(self.seed, step, draw)
-        shape = (count, rows * world_size(), self.network.style_dim)
-        return list(self.mine(torch.randn(shape, generator=generator), rows, dim=1))
-
-    def noise(self, step: int, draw: int, rows: int) -> list[Tensor]:
-        """Each layer's noise: [rows, 1, H, W]. Drawn where it is used, as it may be some millions of numbers a
-        picture."""
-        device = self.now.device
-        drawing = torch.Generator(device).manual_seed(step_generator(self.seed, step, draw + 1).initial_seed())
-        shapes = self.G.noise_shapes()
-        return [
-            self.mine(torch.randn(rows * world_size(), *shape, generator=drawing, device=device), rows)
-            for shape in shapes
-        ]
-
-    def augmented(self, judged: Tensor, step: int, draw: int) -> Tensor:
-        policy = self.training_options.augment
-        if not policy:
-            return judged
-        rows = len(judged)
-        draws = torch.rand(rows * world_size(), DRAWS, generator=step_generator(self.seed, step, draw))
-        return diff_augment(judged, policy, self.mine(draws, rows))
-
-    def mine(self, x: Tensor, rows: int, dim: int = 0) -> Tensor:
-        """This process' share of what was drawn for all of them: the rows that its sketches have in the batch."""
-        if world_size() > 1:
-            share = rows_of(rank(), world_size(), x.shape[dim], GROUP)
-            x = x.index_select(dim, torch.tensor(share, device=x.device))
-        assert x.shape[dim] == rows
-        return x.to(self.now.device)
 
     @torch.no_grad()
     def preview(self) -> Tensor | None:

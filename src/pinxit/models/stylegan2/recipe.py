@@ -11,13 +11,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from pinxit.data.squares import Squares, SquareStream, check_squares, find_squares, rows_of
+from pinxit.data.squares import Squares, SquareStream, check_squares, find_squares
 from pinxit.errors import expected
 from pinxit.modelfile import ModelFile
 from pinxit.models.stylegan2.config import PRESETS, Network, Options, Training
-from pinxit.models.stylegan2.network import GROUP, Discriminator, Generator, mixed, truncated
+from pinxit.models.stylegan2.draws import Draws, mine
+from pinxit.models.stylegan2.network import GROUP, Discriminator, Generator, truncated
 from pinxit.nn.counting import counted, speed
-from pinxit.nn.diffaugment import DRAWS, diff_augment
 from pinxit.recipe import (
     Adam,
     Forecast,
@@ -101,6 +101,7 @@ class StyleGAN2Recipe(Recipe):
         super().__init__()
         self.network, self.training_options, self.stream = network, training, stream
         self.seed, self.rows, self.truncation, self.card = seed, rows, truncation, card or {}
+        self.draws = Draws(seed, training.mixing, training.augment)
         self.G, self.D = Generator(network), Discriminator(network)
         self.G_ema = copy.deepcopy(self.G).requires_grad_(False)
         for name in ("path_mean", "last_r1", "last_path"):
@@ -120,24 +121,24 @@ class StyleGAN2Recipe(Recipe):
         t = self.training_options
         real = batch.photo
         with torch.no_grad():
-            fake = self.G(*self.inputs(step, FOR_D, len(real)))
-        on_real = self.D(self.augmented(real, step, AUGMENT_REAL))
-        on_fake = self.D(self.augmented(fake, step, AUGMENT_D))
+            fake = self.G(*self.draws.inputs(self.G, step, FOR_D, len(real)))
+        on_real = self.D(self.draws.augmented(real, step, AUGMENT_REAL))
+        on_fake = self.D(self.draws.augmented(fake, step, AUGMENT_D))
         losses = {"D": discriminator_loss(on_real, on_fake), "D_real": on_real.mean(), "D_fake": on_fake.mean()}
         update(self.optimizers["D"], losses["D"])
 
         if t.r1_every and step % t.r1_every == 0:
-            penalty = r1_penalty(self.D, real, lambda x: self.augmented(x, step, AUGMENT_R1))
+            penalty = r1_penalty(self.D, real, lambda x: self.draws.augmented(x, step, AUGMENT_R1))
             update(self.optimizers["D"], penalty * (t.r1 / 2 * t.r1_every))
             self.last_r1.copy_(mean_over_ranks(penalty))
 
         with frozen(self.D):
-            fake = self.G(*self.inputs(step, FOR_G, len(real)))
-            losses["G"] = generator_loss(self.D(self.augmented(fake, step, AUGMENT_G)))
+            fake = self.G(*self.draws.inputs(self.G, step, FOR_G, len(real)))
+            losses["G"] = generator_loss(self.D(self.draws.augmented(fake, step, AUGMENT_G)))
             update(self.optimizers["G"], losses["G"])
 
         if t.path_every and step % t.path_every == 0:
-            w, noise = self.inputs(step, FOR_PATH, max(1, len(real) // t.path_shrink))
+            w, noise = self.draws.inputs(self.G, step, FOR_PATH, max(1, len(real) // t.path_shrink))
             penalty, mean = path_penalty(self.G, w, noise, self.direction(step, len(w)), self.path_mean)
             update(self.optimizers["G"], penalty * (t.path * t.path_every))
             self.path_mean.copy_(mean)
@@ -149,59 +150,12 @@ class StyleGAN2Recipe(Recipe):
         losses |= {"r1": self.last_r1.clone(), "path": self.last_path.clone(), "path_mean": self.path_mean.clone()}
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def inputs(self, step: int, draw: int, rows: int) -> tuple[Tensor, list[Tensor]]:
-        """What one generation of the step is made of: w or w+, and each layer's noise."""
-        at = self.mix_at(step, draw)
-        zs = self.latents(step, draw, rows, 1 if at is None else 2)
-        w = [self.G.mapping(z) for z in zs]
-        return w[0] if at is None else mixed(w[0], w[1], at, self.network.latents), self.noise(step, draw, rows)
-
-    def mix_at(self, step: int, draw: int) -> int | None:
-        """How many layers have the first of two w; None where one has them all. Of the whole batch alike."""
-        generator = step_generator(self.seed, step, draw + 2)
-        if torch.rand((), generator=generator).item() >= self.training_options.mixing:
-            return None
-        return int(torch.randint(1, self.network.latents, (), generator=generator))
-
-    def latents(self, step: int, draw: int, rows: int, count: int) -> list[Tensor]:
-        """`count` times z [rows, style_dim]."""
-        generator = step_generator(self.seed, step, draw)
-        shape = (count, rows * world_size(), self.network.style_dim)
-        return list(self.mine(torch.randn(shape, generator=generator), rows, dim=1))
-
-    def noise(self, step: int, draw: int, rows: int) -> list[Tensor]:
-        """Each layer's noise: [rows, 1, H, W]. Drawn where it is used, as it may be some millions of numbers a picture;
-        a GPU's draws are others than a CPU's."""
-        device = self.path_mean.device
-        shapes = self.G.noise_shapes()
-        seed = step_generator(self.seed, step, draw + 1).initial_seed()
-        drawing = torch.Generator(device).manual_seed(seed)
-        return [
-            self.mine(torch.randn(rows * world_size(), *shape, generator=drawing, device=device), rows)
-            for shape in shapes
-        ]
-
     def direction(self, step: int, rows: int) -> Tensor:
         """Along which paths are measured: standard normal pictures."""
         size = self.network.size
         generator = step_generator(self.seed, step, DIRECTION)
-        return self.mine(torch.randn(rows * world_size(), 3, size, size, generator=generator), rows)
-
-    def augmented(self, pictures: Tensor, step: int, draw: int) -> Tensor:
-        policy = self.training_options.augment
-        if not policy:
-            return pictures
-        rows = len(pictures)
-        draws = torch.rand(rows * world_size(), DRAWS, generator=step_generator(self.seed, step, draw))
-        return diff_augment(pictures, policy, self.mine(draws, rows))
-
-    def mine(self, x: Tensor, rows: int, dim: int = 0) -> Tensor:
-        """This process' share of what was drawn for all of them: the rows that its pictures have in the batch."""
-        if world_size() > 1:
-            share = rows_of(rank(), world_size(), x.shape[dim], GROUP)
-            x = x.index_select(dim, torch.tensor(share, device=x.device))
-        assert x.shape[dim] == rows
-        return x.to(self.path_mean.device)
+        everyones = torch.randn(rows * world_size(), 3, size, size, generator=generator)
+        return mine(everyones, rows).to(self.path_mean.device)
 
     @torch.no_grad()
     def preview(self) -> Tensor | None:

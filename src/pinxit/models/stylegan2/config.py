@@ -159,9 +159,9 @@ by more `steps`."""
 SUMMARIES: dict[str, str] = {
     "tiny": "32 px, a few thousand weights: to try the machinery",
     "cpu": "64 px, small: an hour or two on one core of a laptop, for a set of some thousand plain pictures",
-    "small": "128 px, the paper's widths halved, DiffAugment: a day on a GPU",
+    "small": "128 px, the paper's widths halved, DiffAugment: wants a GPU",
     "e_256": "256 px, channel multiplier 1, as the smaller form of the official code",
-    "config_f": "1024 px, the paper's configuration F: some weeks on a GPU",
+    "config_f": "1024 px, the paper's configuration F: wants several GPUs",
 }
 
 AUGMENT: tuple[Policy, ...] = ("color", "translation", "cutout")

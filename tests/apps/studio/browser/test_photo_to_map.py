@@ -184,5 +184,6 @@ def test_the_models_page_shows_a_segmenter_that_is_not_painted_with(
     card.scroll_into_view_if_needed()
     shot(page, "models-segmenter")
     page.get_by_role("tab", name="Paint").click()
-    page.get_by_test_id("model").wait_for()
+    page.wait_for_selector("[data-testid=picture][data-picture]")  # the list of models is filled only then
+    settled(page)
     assert page.get_by_test_id("model").locator("option").all_inner_texts() == ["Streets"]

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinxit.models.spade.config import Network
-from pinxit.models.spade.network import SPADE, Generator, SPADEBlock, double
+from pinxit.models.spade.network import SPADE, Generator, SPADEBlock
 from pinxit.nn.norm import BatchNorm2d, SpectralConv2d
 from pinxit.nn.semantics import boundary
 from pinxit.nn.windows import OUTSIDE, Edit, LabelConv, Windows, edited_windows, find_windows
@@ -96,7 +96,7 @@ class FastGenerator:
     def __call__(self, labels: Tensor, instances: Tensor | None = None, z: Tensor | None = None) -> Tensor:
         """As `Generator.forward`. What is computed of the maps is dropped as soon as it is used."""
         codes = self._codes(labels, instances)
-        return self._paint(self._start(codes), self._grid(codes), self._made(codes, {}), z)
+        return self._paint(self._start(codes), self._grid(codes), self._made(codes, {}, (Room(), Room())), z)
 
     @torch.inference_mode()
     def canvas(self, labels: Tensor, instances: Tensor | None = None, most: float = math.inf) -> Canvas | None:
@@ -164,9 +164,9 @@ class FastGenerator:
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
         room = Room()
         for block, factor, (index, rows) in zip(self.blocks, self.factors, blocks, strict=True):
-            x = double(x) if factor == 2 else x
-            pixels = x.numel() // x.shape[1]
-            x = block(x, index if len(index) == pixels else index.repeat(pixels // len(index)), iter(rows), room)
+            pixels = x.numel() // x.shape[1] * factor**2
+            index = index if len(index) == pixels else index.repeat(pixels // len(index))
+            x = block(x, factor, index, iter(rows), room)
         return torch.tanh(self.to_picture(F.leaky_relu(x, 0.2)).to(torch.promote_types(self.dtype, torch.float32)))
 
     def _codes(self, labels: Tensor, instances: Tensor | None) -> Tensor:
@@ -197,15 +197,17 @@ class FastGenerator:
         numbers = sum(2 * unit.channels * rows[height] for height, block in blocks for unit in block.units)
         return numbers * self.dtype.itemsize
 
-    def _made(self, codes: Tensor, found: dict[int, Windows]) -> Iterator[tuple[Tensor, Iterator[Rows]]]:
+    def _made(
+        self, codes: Tensor, found: dict[int, Windows], tables: tuple[Room, Room] | None = None
+    ) -> Iterator[tuple[Tensor, Iterator[Rows]]]:
         """Of each block in turn the row of each pixel, and the rows of its units when they are asked for. `found`: the
-        windows of each height, as far as they are known."""
+        windows of each height, as far as they are known. `tables`: where each unit's rows overwrite the last one's."""
         room = Room()
         for block, height in zip(self.blocks, self._heights(codes), strict=True):
             if height not in found:
                 found = {height: self._windows(codes, height)}  # no block needs that of one before
             windows = found[height]
-            yield windows.index, (unit.rows(windows, room) for unit in block.units)
+            yield windows.index, (unit.rows(windows, room, tables) for unit in block.units)
 
 
 def at(codes: Tensor, height: int) -> Tensor:
@@ -220,15 +222,19 @@ class FastBlock:
     def __init__(self, block: SPADEBlock, c: Network, dtype: torch.dtype) -> None:
         self.units = [FastUnit(unit, c, dtype) for unit in block.units()]
         self.conv_0, self.conv_1 = FastConv(block.conv_0, dtype), FastConv(block.conv_1, dtype)
-        self.conv_s = folded(block.conv_s, dtype) if block.learned else None
+        # A convolution of 1x1: a product, which adds itself to what there is.
+        self.shortcut = folded(block.conv_s, dtype).weight[:, :, 0, 0].t() if block.learned else None
 
-    def __call__(self, x: Tensor, index: Tensor, rows: Iterator[Rows], room: Room) -> Tensor:
-        """`rows`: of each unit in turn."""
-        dx = self.conv_0(self.units[0](x, index, next(rows), room, activate=True))
+    def __call__(self, x: Tensor, factor: int, index: Tensor, rows: Iterator[Rows], room: Room) -> Tensor:
+        """`x`, as a map `factor` times as wide and high; `rows`: of each unit in turn."""
+        dx = self.conv_0(self.units[0](x, index, next(rows), room, factor, activate=True))
         dx = self.conv_1(self.units[1](dx, index, next(rows), room, activate=True))
-        if self.conv_s is not None:
-            x = self.conv_s(self.units[2](x, index, next(rows), room, activate=False))
-        return dx.add_(x)
+        if self.shortcut is None:
+            repeated(dx, factor).add_(spread(x, factor))
+        else:
+            x = self.units[2](x, index, next(rows), room, factor, activate=False)
+            flat(dx).addmm_(flat(x), self.shortcut)
+        return dx
 
 
 class FastUnit:
@@ -250,10 +256,9 @@ class FastUnit:
             self.scale = torch.rsqrt(unit.norm.running_var + unit.norm.eps)
             self.mean = unit.norm.running_mean.clone()
 
-    def rows(self, windows: Windows, room: Room) -> Rows:
-        """gamma and beta of each distinct window."""
-        count = len(windows.large)
-        made = Rows(*(torch.empty(count, self.channels, dtype=self.dtype) for _ in range(2)))
+    def rows(self, windows: Windows, room: Room, tables: tuple[Room, Room] | None = None) -> Rows:
+        """gamma and beta of each distinct window, in `tables` or in memory of their own."""
+        made = Rows(*((t or Room()).of(self.dtype, len(windows.large), self.channels) for t in tables or (None, None)))
         self.fill(made, windows, room)
         return made
 
@@ -296,31 +301,54 @@ class FastUnit:
     def _finish(self, rows: Rows, part: slice, here: slice, both: Tensor) -> None:
         """Write gamma and beta of some windows and channels: both [windows, 2 * channels], but for the constants."""
         scale, shift = both.to(self.gamma.dtype).split(both.shape[1] // 2, dim=1)
-        scale = scale + self.gamma[here]
-        shift = shift + self.beta[here]
+        scale += self.gamma[here]
+        shift += self.beta[here]
         if self.folded:
-            scale = scale * self.scale[here]
-            shift = torch.addcmul(shift, scale, self.mean[here], value=-1)
+            scale *= self.scale[here]
+            shift.addcmul_(scale, self.mean[here], value=-1)
         rows.scale[part, here] = scale
         rows.shift[part, here] = shift
 
-    def __call__(self, x: Tensor, index: Tensor, rows: Rows, room: Room, *, activate: bool) -> Tensor:
-        """x [N, C, H, W] channels last -> the same, normalised and modulated, and through the leaky ReLU if told; in
-        `room`."""
+    def __call__(self, x: Tensor, index: Tensor, rows: Rows, room: Room, factor: int = 1, *, activate: bool) -> Tensor:
+        """x [N, C, H, W] channels last, as a map `factor` times as wide and high -> that map, normalised and modulated,
+        and through the leaky ReLU if told; in `room`."""
         if not self.folded:
-            x = self.norm(x).contiguous(memory_format=torch.channels_last)
-        pixels = x.permute(0, 2, 3, 1).reshape(-1, self.channels)
-        out = room.of(x.dtype, *pixels.shape)
-        step = max(1, CHUNK // self.channels)
-        scales, shifts = x.new_empty(2, min(step, len(pixels)), self.channels)
-        for here in range(0, len(pixels), step):
-            row, done = index[here : here + step], out[here : here + step]
+            x = self.norm(x).contiguous(memory_format=torch.channels_last)  # repeated or not, statistics are the same
+        (count, channels, height, width), out = x.shape, room.of(x.dtype, len(index), self.channels)
+        lines = x.permute(0, 2, 3, 1).reshape(-1, 1, width, 1, channels)
+        # As many of x's lines at a time, or pixels where nothing is repeated.
+        if factor == 1:
+            lines = lines.view(-1, 1, 1, 1, channels)
+        per_line = len(index) // len(lines)
+        step = max(1, CHUNK // channels // per_line)
+        scales, shifts = x.new_empty(2, min(step, len(lines)) * per_line, channels)
+        for start in range(0, len(lines), step):
+            part = lines[start : start + step]
+            here = slice(start * per_line, start * per_line + len(part) * per_line)
+            row, done = index[here], out[here]
             scale = torch.index_select(rows.scale, 0, row, out=scales[: len(row)])
             shift = torch.index_select(rows.shift, 0, row, out=shifts[: len(row)])
-            torch.addcmul(shift, pixels[here : here + step], scale, out=done)
+            shape = (len(part), factor, part.shape[2], factor, channels)
+            torch.addcmul(shift.view(shape), part, scale.view(shape), out=done.view(shape))
             if activate:
                 F.leaky_relu_(done, 0.2)
-        return out.view(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)
+        return out.view(count, height * factor, width * factor, channels).permute(0, 3, 1, 2)
+
+
+def flat(x: Tensor) -> Tensor:
+    """x [N, C, H, W] channels last -> its pixels [N * H * W, C], in place."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def spread(x: Tensor, factor: int) -> Tensor:
+    """x [N, C, H, W] channels last -> [N, H, 1, W, 1, C], which fits what `repeated` makes of a map `factor` times as
+    wide and high."""
+    return x.permute(0, 2, 3, 1)[:, :, None, :, None]
+
+
+def repeated(x: Tensor, factor: int) -> Tensor:
+    """x [N, C, H * factor, W * factor] channels last -> [N, H, factor, W, factor, C], in place."""
+    return x.permute(0, 2, 3, 1).unflatten(2, (-1, factor)).unflatten(1, (-1, factor))
 
 
 def label_conv(conv: nn.Conv2d, c: Network) -> LabelConv:

@@ -16,8 +16,11 @@ format:
 	ruff check --fix .
 	ruff format .
 
+# A process for each core; a file's tests stay together, as they share what they have built.
+PYTEST = pytest -n auto --dist loadfile
+
 test:
-	pytest
+	$(PYTEST)
 
 slow: ## what only CI runs
-	pytest -m slow
+	$(PYTEST) -m slow

@@ -15,7 +15,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 SHARED = Path(__file__).parents[2] / "shared"
-ERRORS = pytest.StashKey[list[tuple[str, str, float, float]]]()
+ERROR = "error against the authors' number"
+"""Properties of tests: they are in a test's report, which comes here from whichever process ran it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,7 +29,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[ERRORS] = []
     config.addinivalue_line("markers", "golden_with(file): run for each golden folder that holds the file")
 
 
@@ -54,14 +54,16 @@ def compare(request: pytest.FixtureRequest) -> Callable[[str, float, float], Non
     """`compare(what, error, tolerance)`: note the error for the summary, and fail where it is too large."""
 
     def note(what: str, error: float, tolerance: float) -> None:
-        request.config.stash[ERRORS].append((request.node.callspec.id, what, error, tolerance))
+        request.node.user_properties.append((ERROR, (request.node.callspec.id, what, error, tolerance)))
         assert error <= tolerance, f"{what}: error {error:.3g}, tolerance {tolerance:.3g}"
 
     return note
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    rows = config.stash[ERRORS]
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # Of the call alone: the report of the test's end has the same again.
+    reports = (r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, []) if r.when == "call")
+    rows = [value for report in reports for name, value in report.user_properties if name == ERROR]
     if rows:
         terminalreporter.section("largest errors against the authors' numbers")
         for test, what, error, tolerance in rows:

@@ -20,7 +20,8 @@ from pinxit.modelfile import ModelFile
 ROOT = Path(__file__).parents[1]
 README, TWIN = ROOT / "README.md", ROOT / "README.ja.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
-SET_UP = ("pip install . && pinxit demo", 'pip install -e ".[dev]" && pytest')
+PYTEST = "pytest -n auto --dist loadfile"
+SET_UP = ("pip install . && pinxit demo", f'pip install -e ".[dev]" && {PYTEST}')
 
 
 def fenced(text: str) -> list[str]:
@@ -57,15 +58,15 @@ def test_the_twin_has_the_same_commands_pictures_and_links() -> None:
         (
             SET_UP[0],
             "",
-            ["pip install .", "pinxit demo", "pip install -e .[dev]", "pytest", "make lint", "pytest -m slow"],
+            ["pip install .", "pinxit demo", "pip install -e .[dev]", PYTEST, "make lint", "make slow"],
         ),
         (
             "pip install thing",
             "",
-            ["pip install thing", "pip install -e .[dev]", "pytest", "make lint", "pytest -m slow"],
+            ["pip install thing", "pip install -e .[dev]", PYTEST, "make lint", "make slow"],
         ),
         (SET_UP[0], "pinxit", ["pip install .", "pinxit demo"]),
-        (SET_UP[0], "pytest", ["pip install .", "pinxit demo", "pip install -e .[dev]", "pytest"]),
+        (SET_UP[0], "pytest", ["pip install .", "pinxit demo", "pip install -e .[dev]", PYTEST]),
     ],
     ids=["as it stands", "another README", "demo fails", "tests fail"],
 )

@@ -118,7 +118,11 @@ def help_of(*words: str) -> str:
     return done.stdout
 
 
-OTHERWISE = {"paint": ("singan", "pix2pixhd"), "sample": ("stylegan2",)}
+OTHERWISE = {
+    "paint": ("singan", "pix2pixhd", "poegan"),
+    "sample": ("stylegan2", "stackgan"),
+    "interpolate": ("stackgan",),
+}
 """Commands that have other options where the model is of these methods."""
 
 
@@ -164,6 +168,11 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         "deeplabv3": ("cpu",),
         "photosketch": ("cpu",),
         "sketching": ("cpu",),
+        "stackgan": ("cpu",),
+        "ganintcls": ("cpu",),
+        "gawwn": ("cpu",),
+        "charcnnrnn": ("cpu",),
+        "poegan": ("cpu",),
     }
     shown = [f"train {method} --preset {preset}" for method, presets in trained.items() for preset in presets]
     shown += [
@@ -176,6 +185,7 @@ def test_every_option_in_the_docs_exists(page: Path) -> None:
         "studio",
         "export",
         "data check",
+        "data conditions",
         "evaluate",
         "rank new",
         "rank serve",

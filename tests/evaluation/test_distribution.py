@@ -136,6 +136,19 @@ def test_an_inception_that_is_not_the_published_one_is_told() -> None:
     assert "an Inception network that is not the published one (SHA-256 12121212)" in fid(a, b).protocol
 
 
+def test_inception_score_of_classes_of_ones_own() -> None:
+    """As with the paper's classifiers of birds and flowers: of their own number of classes, with bias."""
+    network = Small()
+    network.fc = torch.nn.Linear(2048, 20)
+    torch.nn.init.normal_(network.fc.weight, std=0.05, generator=torch.Generator().manual_seed(1))
+    network.fc.requires_grad_(False).bias.copy_(torch.linspace(-2, 2, 20))
+    score = inception_score(made(40), network)
+    assert "20 classes, logits with bias" in score.protocol
+    assert 1 <= score.value <= 20
+    network.fc.bias.zero_()
+    assert inception_score(made(40), network).value != score.value
+
+
 def test_inception_score_reads_logits_without_bias() -> None:
     network = Small()
     score = inception_score(made(20), network)

@@ -191,6 +191,16 @@ def test_it_is_never_in_train_mode_by_itself_and_has_no_gradients(network: Incep
     assert Inception().digest is None
 
 
+def test_a_classifier_of_other_classes_is_read_with_its_bias(state: dict[str, Tensor], tmp_path: Path) -> None:
+    weight, bias = state["fc.weight"][:7], torch.arange(7.0)
+    torch.save({**state, "fc.weight": weight.clone(), "fc.bias": bias}, tmp_path / "birds.pth")
+    birds = load_inception(tmp_path / "birds.pth")
+    assert not birds.published_classes
+    assert [birds.channels(layer) for layer in ("64", "2048", "logits")] == [64, 2048, 7]
+    some = torch.randn(3, 2048, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(birds.logits(some), some @ weight.T + bias)
+
+
 @pytest.mark.parametrize(
     ("damage", "line"),
     [

@@ -108,9 +108,10 @@ def kid(generated: Features, real: Features, *, subsets: int = 100, size: int = 
 
 
 def inception_score(generated: Features, network: Inception, *, splits: int = SPLITS, seed: int = SEED) -> Score:
-    """Inception Score (Salimans et al. 2016): 1 at worst, 1008 at best. It knows nothing of real pictures.
+    """Inception Score (Salimans et al. 2016): 1 at worst, the number of classes at best. It knows nothing of real
+    pictures. The spread is over splits.
 
-    The spread is over splits.
+    `network` may tell classes of one's own, as StackGAN's authors have it for birds and flowers.
 
     Raises:
         PinxitError: there are fewer pictures than splits, or features are not those that the network's logits are of.
@@ -122,7 +123,8 @@ def inception_score(generated: Features, network: Inception, *, splits: int = SP
     protocol, details = _described(generated)
     logits = network.logits(generated.values.to(network.fc.weight.device)).cpu()
     value, spread = distances.inception_score(logits, splits=splits, seed=seed)
-    text = f"Inception Score, mean of {splits} splits after a shuffle (seed {seed}), logits without bias; {protocol}"
+    classes = "logits without bias" if network.published_classes else f"{logits.shape[1]} classes, logits with bias"
+    text = f"Inception Score, mean of {splits} splits after a shuffle (seed {seed}), {classes}; {protocol}"
     return Score("Inception Score", value, "higher", text, spread, details)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pinxit.data.download import cache_folder
 from pinxit.errors import PinxitError, unknown_name
-from pinxit.evaluation.inception import CHANNELS, SIDE, Inception, Layer
+from pinxit.evaluation.inception import SIDE, Inception, Layer
 from pinxit.evaluation.pictures import Pictures
 from pinxit.modelfile import replacing
 
@@ -94,7 +94,7 @@ def features(
     }
     file = cache_folder() / "features" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.safetensors"
     keep = keep and network.digest is not None
-    shape = (len(pictures), CHANNELS[layer])
+    shape = (len(pictures), network.channels(layer))
     # Ranks may be on machines with caches of their own: the first decides for all.
     first = not dist.is_initialized() or dist.get_rank() == 0
     values = _read(file, key, shape) if keep and first else None
@@ -155,7 +155,7 @@ def _over_ranks(
     layout = torch.channels_last if device.type == "cpu" else torch.contiguous_format
     shares = [range(i, min(i + batch, len(pictures))) for i in range(0, len(pictures), batch)]
     rounds = -(-len(shares) // world)
-    mine = torch.zeros(rounds, batch, CHANNELS[layer], device=device)
+    mine = torch.zeros(rounds, batch, network.channels(layer), device=device)
     # fp32 throughout: cuDNN's TF32 would move FID in the third digit.
     with (
         torch.inference_mode(),

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pinxit.data.augment import Preprocess
+from pinxit.data.captions import Captioned, find_captioned, still
 from pinxit.data.folders import Item, find, splits
 from pinxit.data.images import to_image
 from pinxit.data.kinds import Kind
@@ -21,6 +22,7 @@ from pinxit.data.rasters import read_as
 from pinxit.data.stream import label_pictures
 from pinxit.errors import expected
 from pinxit.modelfile import ModelFile, replacing
+from pinxit.models.stackgan.config import FIRST
 from pinxit.recipe import rank, world_size
 
 SPLITS = ("val", "validation", "test", "testing")
@@ -104,7 +106,46 @@ class Translations:
         return resize(array, Preprocess("fixed", size=self.size), files[i % len(files)])
 
 
-HeldOut = Maps | Translations
+@dataclass(frozen=True)
+class Sentences:
+    """Captions of photos; picture i is painted from a caption of photo i, and beyond the last one from another."""
+
+    items: Sequence[Captioned]
+    count: int
+    """Pictures to be painted."""
+    size: tuple[int, int]
+    """Height and width of what the model paints, which photos are brought to."""
+    split: str
+    paired = False
+
+    def caption(self, i: int) -> str:
+        turn, which = divmod(i, len(self.items))
+        captions = self.items[which].captions
+        # Not always the first: where there are several, they are of several people, and of growing detail.
+        return captions[(turn + which) % len(captions)]
+
+    def true(self, i: int) -> tuple[str, ...]:
+        """All captions that are true of what picture i is to show."""
+        return self.items[i % len(self.items)].captions
+
+    def names(self) -> list[str]:
+        """Of the captions, and of the pictures that are painted of them."""
+        digits = len(str(self.count - 1))
+        return [f"{i:0{digits}d}_{self.items[i % len(self.items)].photo.stem}" for i in range(self.count)]
+
+    def real_names(self) -> list[str]:
+        return self.names()[: len(self.items)]
+
+    def real(self, i: int) -> Image.Image:
+        return to_image(still(self.items[i], self.size[0]))
+
+    def painted(self, i: int, model: Any, seed: int) -> Image.Image:
+        """What the model makes of the caption with the noise of a seed."""
+        (picture,) = model.sample(self.caption(i), 1, seed)
+        return picture.resize((self.size[1], self.size[0]), Image.Resampling.BICUBIC)
+
+
+HeldOut = Maps | Translations | Sentences
 
 
 def held_out(
@@ -126,8 +167,17 @@ def held_out(
     Raises:
         PinxitError: the model takes no conditions, or gives no 8-bit pictures; or the data is not what it takes.
     """
+    if file.method in ("stackgan", "ganintcls"):
+        split = split or SPLITS[0]  # which a test split serves as where there is no other
+        items = find_captioned(data, split)
+        side = int(file.config.get("size", FIRST)) if file.config.get("stages") == 2 else FIRST
+        height, width = size or (side, side)
+        if height != width:
+            raise expected("--size", f"{width}x{height}", "as wide as high, as the model's pictures", "correct it")
+        number = len(items) if most is None else most
+        return Sentences(_some(items, most), number, (height, width), split)
     if file.method not in ("spade", "deeplabv3", "pix2pix", "pix2pixhd", "cyclegan"):
-        want = "one that paints held-out conditions: spade, pix2pixhd, pix2pix or cyclegan"
+        want = "one that paints held-out conditions: spade, pix2pixhd, pix2pix, cyclegan or stackgan"
         raise expected("what is to be evaluated", f"a model of {file.method}", want, "evaluate a folder of pictures")
     config = file.config
     size = size or tuple(config.get("size", ()))  # pyright: ignore[reportAssignmentType] - two, or none at all

@@ -111,7 +111,8 @@ class Inception(nn.Module):
     `digest`: SHA-256 of the file that its weights are from; None: of none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = CHANNELS["logits"]) -> None:
+        """`classes`: another number than the published 1008 for a classifier of one's own on top (birds, flowers)."""
         super().__init__()
         self.digest: str | None = None
         self.Conv2d_1a_3x3 = NormedConvolution(3, 32, 3, stride=2)
@@ -130,8 +131,17 @@ class Inception(nn.Module):
         self.Mixed_7a = _mixed_7a(self.Mixed_6e.channels)
         self.Mixed_7b = _mixed_7(self.Mixed_7a.channels, "average")
         self.Mixed_7c = _mixed_7(self.Mixed_7b.channels, "maximum")
-        self.fc = nn.Linear(self.Mixed_7c.channels, CHANNELS["logits"])
+        self.fc = nn.Linear(self.Mixed_7c.channels, classes)
         self.requires_grad_(False).eval()
+
+    @property
+    def published_classes(self) -> bool:
+        """Whether it tells the 1008 classes of the published network, and not some of one's own."""
+        return self.fc.out_features == CHANNELS["logits"]
+
+    def channels(self, layer: Layer) -> int:
+        """How many numbers a pixel, or behind the last layers a picture, has there."""
+        return self.fc.out_features if layer == "logits" else CHANNELS[layer]
 
     def forward(self, x: Tensor, stop: Layer = "2048") -> Tensor:
         """x [N, 3, H, W] in [-1, 1] -> maps [N, C, h, w] up to layer "768", [N, C] of "2048" and "logits".
@@ -159,17 +169,21 @@ class Inception(nn.Module):
         return self.logits(x) if stop == "logits" else x
 
     def logits(self, features: Tensor) -> Tensor:
-        """Features "2048" [N, 2048] -> the logits of 1008 classes, [N, 1008], without their bias.
+        """Features "2048" [N, 2048] -> the logits of all classes, [N, 1008], without their bias.
 
         TensorFlow's Inception Score reads the product of the matrix before the bias is added, and so does every code
-        that agrees with it.
+        that agrees with it. A classifier of other classes, which no such code reads, has its bias.
         """
-        return features @ self.fc.weight.T
+        logits = features @ self.fc.weight.T
+        return logits if self.published_classes else logits + self.fc.bias
 
 
 def load_inception(path: Path | None = None) -> Inception:
     """The network with the weights of a `pt_inception-2015-12-05-6726825d.pth`; None: the published one, from the cache
     or downloaded.
+
+    A file of the same names with another number of classes is read too: one that was fine-tuned
+    (`tools/fine_tune_inception.py`).
 
     Raises:
         PinxitError: the file is missing, damaged or of another network; or there is none and no network connection.
@@ -180,11 +194,15 @@ def load_inception(path: Path | None = None) -> Inception:
     if not path.is_file():
         remedy = "mend --inception, or leave it out to have them downloaded"
         raise expected(thing, "not there", URL.rsplit("/", 1)[-1], remedy)
-    network = Inception()
+    state = read_state(path)
+    last = state.get("fc.weight")
+    classes = 0 if last is None or last.ndim != 2 else len(last)
+    # A thousand are torchvision's ImageNet: its network has the same names and computes something else.
+    network = Inception(CHANNELS["logits"] if classes in (0, 1, 1000) else classes)
     advice = "torchvision's inception_v3 is another network; download FID's again"
     fill(
         network,
-        read_state(path),
+        state,
         {name: name for name in network.state_dict()},
         thing,
         "the Inception network of FID",

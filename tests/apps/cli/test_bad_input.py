@@ -238,7 +238,8 @@ BAD: dict[str, tuple[Callable[[], None], str, tuple[str, ...]]] = {
         TRAIN.replace("spade", "spada"),
         (
             "method is 'spada'",
-            "one of cyclegan, deeplabv3, photosketch, pix2pix, pix2pixhd, singan, sketching, spade, stylegan2",
+            "one of charcnnrnn, cyclegan, deeplabv3, ganintcls, gawwn, photosketch, pix2pix, pix2pixhd, poegan",
+            "poegan, singan, sketching, spade, stackgan, stylegan2",
             "did you mean 'spade'?",
         ),
     ),

@@ -119,3 +119,51 @@ def test_wrong_arguments(pinxit: Pinxit, arguments: list[str], words: str) -> No
     assert ran.err.startswith("pinxit: ")
     assert ran.err.count("\n") == 1
     assert words in ran.err
+
+
+@pytest.fixture
+def captioned() -> Path:
+    """Photos a and b with a table of captions, beside a set of label maps."""
+    for name in ("captioned/train/a.png", "captioned/train/b.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        write_raster(name, np.zeros((8, 10, 3), np.uint8))
+    Path("captioned/train_captions.csv").write_text("image,caption\na.png,a cat\nb.png,two  dogs\nb.png,dogs\n")
+    return Path("captioned")
+
+
+def test_captions_are_recognised(pinxit: Pinxit, captioned: Path) -> None:
+    for arguments in ([], ["--captions"]):
+        ran = pinxit("data", "check", "captioned", *arguments)
+        assert (ran.status, ran.err) == (0, "")
+        assert ran.out.splitlines()[0] == "2 photos with 3 captions"
+        assert ran.out.splitlines()[-1] == "no problems"
+    ran = pinxit("data", "check", "captioned", "--split", "val")
+    assert ran.status == 2
+    assert "split of 'captioned' is 'val', expected one of train; name one of these" in ran.err
+
+
+def test_captions_beside_label_maps(pinxit: Pinxit, captioned: Path) -> None:
+    """Then they are looked at when that is asked for."""
+    for folder, values in (
+        ("train_label", np.ones((8, 10, 1), np.uint8)),
+        ("train_img", np.zeros((8, 10, 3), np.uint8)),
+    ):
+        (captioned / folder).mkdir()
+        write_raster(captioned / folder / "a.png", values)
+    assert pinxit("data", "check", "captioned", "--label-set", "camvid").out.startswith("1 label maps, 1 photos")
+    assert pinxit("data", "check", "captioned", "--captions").out.startswith("2 photos with 3 captions")
+    assert pinxit("data", "check", "--captions", "--maps", "x", "--photos", "y").status == 2
+
+
+def test_all_that_is_wrong_with_captions(pinxit: Pinxit, captioned: Path) -> None:
+    (captioned / "train/a.png").write_bytes(b"no picture")
+    (captioned / "train_captions.csv").write_text("image,caption\na.png,a cat\nc.png,x\nd.png,\n")
+    ran = pinxit("data", "check", "captioned")
+    assert ran.status == 2
+    assert [line.split(", expected")[0] for line in ran.out.splitlines() if line.startswith("problem:")] == [
+        "problem: caption in line 4 of 'captioned/train_captions.csv' is empty",
+        "problem: photo 'captioned/train/c.png' is missing though it has captions",
+        "problem: caption of photo 'captioned/train/b.png' is missing",
+        "problem: photo 'captioned/train/a.png' is not a picture",
+    ]
+    assert ran.out.splitlines()[-1] == "4 problems"

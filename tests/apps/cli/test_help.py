@@ -55,15 +55,16 @@ OPTIONS = {
     "import deeplabv3": "FOLDER|FILE ..., --out PATH, --label-set STR",
     "evaluate": "PICTURES|MODEL, --real PATH, --data PATH, --metrics METRIC ..., --maps PATH, --label-set STR, "
     "--split STR, --pictures INT, --direction {AtoB, --outdoor, --size WxH, --table {spade-table1, --models MODEL ..., "
-    "--seed INT, --out PATH, --device {auto, --inception STR, --protocol {pytorch-fid, --lpips STR, "
+    "--captions PATH, --matcher PATH, --text-encoder STR, --seed INT, --out PATH, --device {auto, --inception STR, "
+    "--protocol {pytorch-fid, --lpips STR, "
     "--lpips-backbone PATH, --lpips-network {alex, --segmenter PATH",
     "rank": "rank new|serve|report, new, serve, report",
     "rank new": "--models, --out PATH, --inputs PATH, --design {pairs, --label-set STR, --items N, "
     "--questions-per-rater N, --checks INT, --repeats INT, --seconds S, --question STR, --instructions STR, --seed INT",
     "rank serve": "STUDY, --host STR, --port INT, --no-open, --token STR",
     "rank report": "STUDY, --out PATH, --may-fail INT, --bootstrap INT, --seed INT",
-    "sample": "MODEL, --out PATH, --n INT, --start-scale INT, --size H W, --seed INT",
-    "interpolate": "MODEL, --out PATH, --seeds, --frames INT, --fps FLOAT, --no-loop, --truncation FLOAT",
+    "sample": "MODEL, --out PATH, --n INT, --start-scale INT, --size H W, --seed INT, StackGAN",
+    "interpolate": "MODEL, StackGAN, --out PATH, --seeds, --frames INT, --fps FLOAT, --no-loop, --truncation FLOAT",
     "project": "MODEL, PICTURE, --out PATH, --steps INT, --plus, --vgg PATH, --seed INT",
     "sketch": "MODEL, --sketches, --photosketch PATH, --images PATH, --kind {hand, --no-pad, --out PATH, --resume, "
     "--train {mapping, --steps INT, --preset paper",
@@ -78,7 +79,8 @@ OPTIONS = {
     "--photos PATH, --label-set STR, --vgg STR, --no-perceptual, --size INT INT, --steps INT, --batch INT, "
     "--precision {auto, --no-vae",
     "train spade --preset coco": "--vae, --no-instances, (default: 369647)",
-    "import": "METHOD, spade, pix2pix, latest_net_G_A.pth and latest_net_G_B.pth, latest_net_E.pth, Gs.pth",
+    "import": "METHOD, spade, pix2pix, latest_net_G_A.pth and latest_net_G_B.pth, latest_net_E.pth, Gs.pth, "
+    "netG_epoch_N.pth, protos.enc_doc",
     "import cyclegan": "latest_net_G_A.pth, --preset STR, --direction {AtoB, --epoch STR",
     "import pix2pix": "latest_net_G.pth, --preset STR, --no-dropout, --direction {AtoB, --epoch STR",
     "import pix2pixhd": "latest_net_E.pth, --label-set STR, --pictures, --features",

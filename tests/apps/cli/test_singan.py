@@ -410,7 +410,7 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
     **{
         f"retraining in the place of the base: {base}": (
             f"{RETRAIN} --data photo.png --base {base} --base-scale 1 --out ./model",
-            (f"--out is the folder of --base '{base}'", "as --base is kept", "name a new one"),
+            (f"--out is the folder of --base '{base}'", "as it is kept", "name a new one"),
         )
         for base in ("model", "model/model.safetensors")
     },

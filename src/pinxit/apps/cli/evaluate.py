@@ -15,11 +15,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from pinxit.apps.cli import pictures as cli
-from pinxit.apps.cli.scoring import OF_MAPS, OF_ONE_PHOTO, OF_PAIRS, WITHOUT_REAL, Metric, Networks, Scorer, by_default
+from pinxit.apps.cli.scoring import (
+    OF_CAPTIONS,
+    OF_MAPS,
+    OF_ONE_PHOTO,
+    OF_PAIRS,
+    WITHOUT_REAL,
+    Metric,
+    Networks,
+    Scorer,
+    by_default,
+)
+from pinxit.apps.cli.sentences import PAINTERS, TextEncoder
 from pinxit.errors import PinxitError, expected
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
     from pinxit.data.labels import LabelSet
     from pinxit.evaluation.held_out import HeldOut, Maps
@@ -34,11 +46,12 @@ class Evaluate:
 
     PICTURES is a folder: they are compared with those of --real, and with --segmenter and --maps with the label maps
     that they were painted from. MODEL with --data paints the held-out maps of a data set first (SPADE, pix2pixHD) or
-    translates its held-out pictures (pix2pix, CycleGAN), into --out; a segmenter (deeplabv3) is held against its maps.
+    translates its held-out pictures (pix2pix, CycleGAN), or paints its held-out captions (StackGAN), into --out; a
+    segmenter (deeplabv3) is held against its maps.
 
     Without --metrics swd, ssim and psnr are computed, which need no pretrained network, and what the networks that are
-    named are for: fid and kid with --inception, lpips with --lpips, miou with --segmenter. What a number was measured
-    by is printed below it and is in results.json.
+    named are for: fid and kid with --inception, lpips with --lpips, miou with --segmenter, r-precision of models that
+    paint captions. What a number was measured by is printed below it and is in results.json.
     """
 
     subject: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURES|MODEL")] = None
@@ -52,13 +65,20 @@ class Evaluate:
     networks: Networks = field(default_factory=Networks)
     maps: Path | None = None
     """Folder of the label maps that PICTURES were painted from, named alike."""
+    captions: Path | None = None
+    """What PICTURES were painted from, for r-precision: a .txt with a line for each, or name, tab and caption."""
+    matcher: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="(default: the MODEL itself)")] = None
+    """Model that says how well a picture fits a caption, for r-precision: one of stackgan, ganintcls, gawwn or
+    charcnnrnn that learnt to compare both."""
+    text_encoder: TextEncoder = None
     label_set: str | None = None
     """Label set of the maps: a name (camvid, coco_stuff ...), a .json file or a number of plain ids; by default the
     model's."""
     split: str | None = None
     """Which split of --data; by default val, else test."""
     pictures: int | None = None
-    """So many of the split, evenly spread; by default all."""
+    """So many of the split, evenly spread; by default all. Of captions it may be more than there are photos: 30000
+    for the Inception Score of StackGAN's paper."""
     direction: Literal["AtoB", "BtoA"] | None = None
     """For models that translate; by default as the model was trained, AtoB for CycleGAN."""
     outdoor: bool = False
@@ -112,6 +132,12 @@ def require_sensible(o: Evaluate) -> None:
         raise expected("PICTURES", "missing", "a folder of pictures, or a model", "name it first")
     elif o.data is not None and o.real is not None:
         raise expected("--data", "given with --real", "one of the two", "--data is for models, --real for pictures")
+    for option, given in (("--matcher", o.matcher), ("--text-encoder", o.text_encoder)):
+        if given is not None and o.captions is None and o.data is None:
+            want = "nothing without --captions, or MODEL with --data"
+            raise expected(option, "given", want, "name what the pictures were painted from, or leave it out")
+    if o.captions is not None and o.data is not None:
+        raise expected("--captions", "given with --data", "one of the two", "--data brings captions of its own")
     if o.pictures is not None and o.pictures < 2:
         raise expected("--pictures", o.pictures, "2 or more", "enlarge it, or leave it out for all")
     if not 0 <= o.seed < 1 << 31:
@@ -147,6 +173,8 @@ def score_pictures(o: Evaluate, device: torch.device, command: str) -> Result:
     metrics = o.metrics or by_default(
         o.networks, real=real is not None, paired=real is not None and are_pairs(painted, real), maps=maps is not None
     )
+    if o.captions is not None and not o.metrics:
+        metrics = (*metrics, *OF_CAPTIONS)
     if not metrics:
         raise expected("--real", "missing", "a folder of real pictures to compare with", "name it")
     for metric in metrics:
@@ -160,11 +188,27 @@ def score_pictures(o: Evaluate, device: torch.device, command: str) -> Result:
         if metric in OF_PAIRS and real is not None:
             pairs(painted, real)
     labels = None if o.label_set is None else load_label_set(o.label_set)
-    scorer = Scorer(metrics, o.networks, device, o.seed)
+    scorer = Scorer([metric for metric in metrics if metric not in OF_CAPTIONS], o.networks, device, o.seed)
     if labels is not None:
         scorer.require_classes(labels)
+    captions: list[str] = []
+    matcher = None
+    if set(metrics) & set(OF_CAPTIONS):
+        from pinxit.evaluation.retrieval import read_captions
+
+        for option, given in (("--captions", o.captions), ("--matcher", o.matcher)):
+            if given is None:
+                want = "what the pictures were painted from, and a model that compares both, for r-precision"
+                raise expected(option, "missing", want, "name it")
+        assert o.captions is not None
+        assert o.matcher is not None
+        captions = read_captions(o.captions, [file.stem for file in painted.files])
+        matcher = matcher_of(o.matcher, o, captions, [(caption,) for caption in captions])
     with working(f"scoring {len(painted)} pictures"):
         scores = scorer.scores(painted, real, maps, labels)
+        if matcher is not None:
+            photos = real if real is not None and are_pairs(painted, real) else None
+            scores += matcher.scores(painted, photos, captions, [(caption,) for caption in captions], o.seed)
     sets = {"pictures": described(painted, str(o.subject))}
     if real is not None:
         sets["real"] = described(real, str(o.real))
@@ -190,7 +234,8 @@ def score_model(
 ) -> Result:
     """Paint the held-out conditions with a model, and score that."""
     from pinxit import modelfile
-    from pinxit.evaluation.held_out import Maps, held_out
+    from pinxit.apps.cli.sentences import open_model as open_painter
+    from pinxit.evaluation.held_out import Maps, Sentences, held_out
     from pinxit.evaluation.results import Result
     from pinxit.evaluation.segmentation import digest_of
 
@@ -215,23 +260,38 @@ def score_model(
     if file.method == "deeplabv3":
         assert isinstance(held, Maps)
         return score_segmenter(o, model, held, about, out, device, command)
+    of_captions = isinstance(held, Sentences)
     metrics = metrics or o.metrics or by_default(o.networks, real=True, paired=held.paired, maps=labels is not None)
+    if of_captions and not o.metrics:
+        metrics = (*metrics, *OF_CAPTIONS)
     for metric in metrics:
+        if metric in OF_CAPTIONS and not of_captions:
+            want = f"one that paints captions ({', '.join(PAINTERS)}) for {metric}"
+            raise expected(f"model '{model}'", f"of {file.method}", want, "leave that metric out")
         if metric == "label-colors":
             remedy = "translate photos with it, and evaluate their folder with --maps"
             raise expected("--metrics", metric, "one of pictures that a model paints", remedy)
         if metric in OF_MAPS and labels is None:
             want = f"a model that paints label maps for {metric}"
-            raise expected(f"model '{model}'", f"one that translates ({file.method})", want, "leave that metric out")
+            got = f"one that {'paints captions' if of_captions else 'translates'} ({file.method})"
+            raise expected(f"model '{model}'", got, want, "leave that metric out")
         if metric in OF_PAIRS and not held.paired:
             want = f"one whose pictures have counterparts for {metric}"
             raise expected(f"model '{model}'", f"of {file.method}, unpaired", want, "leave that metric out")
-    scorer = Scorer(metrics, o.networks, device, o.seed)
+    scorer = Scorer([metric for metric in metrics if metric not in OF_CAPTIONS], o.networks, device, o.seed)
     if labels is not None:
         scorer.require_classes(labels)
-    painted, real, maps = painted_in(held, cli.open_model(model, o.device), out, o.seed)
+    captions = [held.caption(i) for i in range(held.count)] if isinstance(held, Sentences) else []
+    true = [held.true(i) for i in range(held.count)] if isinstance(held, Sentences) else []
+    matcher = matcher_of(o.matcher or model, o, captions, true) if set(metrics) & set(OF_CAPTIONS) else None
+    opened = (
+        open_painter("evaluate", model, o.device, o.text_encoder) if of_captions else cli.open_model(model, o.device)
+    )
+    painted, real, maps = painted_in(held, opened, out, o.seed)
     with working(f"scoring {len(painted)} pictures"):
         scores = scorer.scores(painted, real, maps, labels)
+        if matcher is not None:
+            scores += matcher.scores(painted, real, captions, true, o.seed)
     sets = {
         "pictures": described(painted, f"{model}, painted from {held.split} of {o.data}"),
         "real": described(real, f"{held.split} of {o.data}, resized bicubic"),
@@ -270,13 +330,17 @@ def score_segmenter(
 
 def painted_in(held: HeldOut, model: Any, out: Path, seed: int) -> tuple[Pictures, Pictures, Pictures | None]:
     """What the model makes of the conditions, the real pictures and the maps, written below `out`."""
-    from pinxit.evaluation.held_out import Maps, write_painted, write_real
+    from pinxit.evaluation.held_out import Maps, Sentences, write_painted, write_real
     from pinxit.evaluation.pictures import pictures
+    from pinxit.evaluation.retrieval import write_captions
+    from pinxit.recipe import rank
 
     names = held.names()
     with working(f"painting {len(names)} pictures"):
         write_real(held, out)
         write_painted(held, model, out / "painted", seed)
+        if isinstance(held, Sentences) and rank() == 0:
+            write_captions(out / "captions.txt", {name: held.caption(i) for i, name in enumerate(names)})
     together()
     # By name: an earlier evaluation may have left others in the folders.
     painted = pictures([out / "painted" / f"{name}.png" for name in names], name="painted pictures")
@@ -284,6 +348,82 @@ def painted_in(held: HeldOut, model: Any, out: Path, seed: int) -> tuple[Picture
     if not isinstance(held, Maps):
         return painted, real, None
     return painted, real, pictures([out / "maps" / f"{name}.png" for name in names], name="maps")
+
+
+def matcher_of(path: Path, o: Evaluate, captions: list[str], true: list[tuple[str, ...]]) -> Matcher | None:
+    """What R-precision is computed with; None, and a note, where that is not possible and was not asked for.
+
+    Raises `PinxitError`, before any picture is painted.
+    """
+    from PIL import Image
+
+    from pinxit.evaluation.retrieval import require_enough
+
+    try:
+        matcher = Matcher(path, o)
+        require_enough(captions, true)
+        matcher.model.match([Image.new("RGB", (64, 64))], captions[:1])
+    except PinxitError as error:
+        if set(o.metrics) & set(OF_CAPTIONS) or o.matcher is not None:
+            raise
+        cli.note(f"no r-precision: {error}")
+        return None
+    return matcher
+
+
+class Matcher:
+    """A model that says how well a picture fits a caption, and R-precision by it with all that it is to be held
+    against."""
+
+    def __init__(self, path: Path, o: Evaluate) -> None:
+        """Raises `PinxitError` where it is no model that compares pictures and sentences."""
+        from pinxit import modelfile
+        from pinxit.apps.cli.sentences import open_model
+        from pinxit.evaluation.segmentation import digest_of
+
+        method = cli.method_of(path)
+        if method in PAINTERS:
+            self.model = open_model("evaluate", path, o.device, o.text_encoder)
+        else:
+            self.model = cli.open_model(path, o.device)
+        if not hasattr(self.model, "match"):
+            want = f"one that compares pictures and sentences ({', '.join(PAINTERS)}, charcnnrnn)"
+            raise expected(f"--matcher '{path}'", f"of method {method}", want, "train one, and name it")
+        self.digest = digest_of([path / modelfile.NAME if path.is_dir() else path])
+        by = "the scores" if method == "charcnnrnn" else "the cosine"
+        self.name = f"the picture, by {by} of the networks of model '{path}' ({method})"
+
+    def scores(
+        self, painted: Pictures, real: Pictures | None, captions: list[str], true: list[tuple[str, ...]], seed: int
+    ) -> list[Score]:
+        """R-precision of what was painted; of the real photos; of what was painted, each held to be painted from
+        another one's caption; and of chance."""
+        from pinxit.evaluation.retrieval import candidates, chance, r_precision, shuffled, similarities
+
+        def score(name: str, which: str, of: Pictures, said: Sequence[str], own: Sequence[Sequence[str]]) -> Score:
+            offered = candidates(said, own, seed=seed)
+            similar = similarities(lambda some, to: self.model.match(images(of, some), to), offered)
+            counted = f"{len(of)} {which} pictures"
+            return r_precision(similar, name=name, pictures=counted, networks=self.name, weights=self.digest, seed=seed)
+
+        found = [score("R-precision", "painted", painted, captions, true)]
+        if real is not None:
+            # Of several pictures of one photo the first one's caption. There may be too few photos where pictures do.
+            count = len(real)
+            try:
+                found.append(score("R-precision of real photos", "real", real, captions[:count], true[:count]))
+            except PinxitError as error:
+                cli.note(f"no r-precision of real photos: {error}")
+        given = shuffled(captions, seed=seed)
+        said, own = [captions[i] for i in given], [true[i] for i in given]
+        found.append(score("R-precision, captions shuffled", "painted", painted, said, own))
+        return [*found, chance()]
+
+
+def images(of: Pictures, which: Sequence[int]) -> list[Image.Image]:
+    from PIL import Image
+
+    return [Image.fromarray(of[i].permute(1, 2, 0).numpy()) for i in which]
 
 
 def described(of: Pictures, name: str) -> dict[str, Any]:

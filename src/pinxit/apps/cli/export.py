@@ -86,6 +86,11 @@ NOT_EXPORTED = {
     "deeplabv3": "pinxit segment",
     "stylegan2": "pinxit sample",
     "photosketch": "pinxit translate",
+    "stackgan": "pinxit sample",
+    "ganintcls": "pinxit sample",
+    "gawwn": "pinxit sample",
+    "charcnnrnn": "pinxit train stackgan --text-encoder char-cnn-rnn:MODEL",
+    "poegan": "pinxit paint",
 }
 """Methods without a graph of ONNX, and what is meant for their models."""
 

@@ -23,7 +23,8 @@ class Import:
     """The folder the authors' code wrote (spade, pix2pixhd: with latest_net_G.pth, and latest_net_E.pth where the model
     has styles; pix2pix, photosketch: with latest_net_G.pth; cyclegan: with latest_net_G_A.pth and latest_net_G_B.pth,
     or latest_net_G.pth; singan: TrainedModels/PHOTO/scale_factor=..., with Gs.pth), or the .pth files themselves; for
-    stylegan2, a .pt with g_ema; for deeplabv3, a .pth of torchvision's form."""
+    stylegan2, a .pt with g_ema; for stackgan, netG_epoch_N.pth; for charcnnrnn, a .t7 with protos.enc_doc; for
+    deeplabv3, a .pth of torchvision's form."""
     out: Path
     """Folder for the model."""
 
@@ -71,8 +72,11 @@ FOLDER is what the authors' code wrote. Of it is read, for
   pix2pixhd, spade   latest_net_G.pth, and latest_net_E.pth where the model has styles
   singan             Gs.pth and what is beside it, in TrainedModels/PHOTO/scale_factor=...
   sketching          N_net_G.pth of the iterate that best_iter.txt names, and N_net_D_image.pth where it is there
+  stackgan           netG_epoch_N.pth of StackGAN-Pytorch, of either stage, or the folder it is in
+  charcnnrnn         a .t7 of reedscot/cvpr2016 or icml2016, with protos.enc_doc
   stylegan2          a .pt with g_ema (rosinality/stylegan2-pytorch), or a generator's .pth
   deeplabv3          one .pth of torchvision's form, such as deeplabv3_resnet50_coco-....pth
-The .pth files themselves may be named instead (of SinGAN the folder alone). Nothing in them is executed.
+The .pth files themselves may be named instead (of SinGAN the folder alone). Nothing in them is executed. Of poegan
+nothing was released, and what was of ganintcls and gawwn is not read.
 
 pinxit import METHOD --help tells its options."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinxit.apps.cli import singan
+from pinxit.apps.cli import sentences, singan
 from pinxit.apps.cli.pictures import method_of
 from pinxit.errors import expected
 
@@ -25,7 +25,8 @@ ON_SHEET, THUMBNAIL = 64, 256
 class Sample:
     """Random variations of the photo that the model was trained on.
 
-    A model of StyleGAN2 has other options: `pinxit sample MODEL --help`.
+    Models of StyleGAN2, and of StackGAN and others that paint sentences, have other options: `pinxit sample MODEL
+    --help`.
     """
 
     model: singan.ModelPath
@@ -41,15 +42,21 @@ class Sample:
 
 
 def main(arguments: list[str]) -> None:
-    """Of StyleGAN2 there are other options. MODEL is the first argument that is one."""
-    methods = (method_of(Path(argument)) for argument in arguments if not argument.startswith("-"))
-    if next((m for m in methods if m is not None), None) == "stylegan2":
+    """Of some methods there are other options. MODEL is the first argument that is one."""
+    found = (method_of(Path(argument)) for argument in arguments if not argument.startswith("-"))
+    method = next((m for m in found if m is not None), None)
+    # tyro's help leaves out a MODEL that is given
+    rest = ["--help"] if {"-h", "--help"} & set(arguments) else arguments
+    if method == "stylegan2":
         from pinxit.apps.cli import sample_stylegan2
 
-        # tyro's help leaves out a MODEL that is given
-        sample_stylegan2.main(["--help"] if {"-h", "--help"} & set(arguments) else arguments)
-        return
-    singan.run("sample", Sample, sample, arguments)
+        sample_stylegan2.main(rest)
+    elif method in sentences.PAINTERS:
+        from pinxit.apps.cli import sample_stackgan
+
+        sample_stackgan.main(rest)
+    else:
+        singan.run("sample", Sample, sample, arguments)
 
 
 def sample(o: Sample, model: Model) -> str:

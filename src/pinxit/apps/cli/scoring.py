@@ -30,17 +30,19 @@ Metric = Literal[
     "miou",
     "fcn-score",
     "label-colors",
+    "r-precision",
 ]
 
 OF_INCEPTION: tuple[Metric, ...] = ("fid", "kid", "is", "precision-recall")
 OF_PAIRS: tuple[Metric, ...] = ("ssim", "psnr", "lpips")
 OF_SEGMENTER: tuple[Metric, ...] = ("miou", "fcn-score")
 OF_MAPS: tuple[Metric, ...] = (*OF_SEGMENTER, "label-colors")
-WITHOUT_REAL: tuple[Metric, ...] = ("is", *OF_MAPS)
+OF_CAPTIONS: tuple[Metric, ...] = ("r-precision",)
+WITHOUT_REAL: tuple[Metric, ...] = ("is", *OF_MAPS, *OF_CAPTIONS)
 OF_ONE_PHOTO: tuple[Metric, ...] = ("coherence", "sifid")
 """Those that take a single real picture as well as many."""
 
-HIGHER: tuple[Metric, ...] = ("is", "ssim", "psnr", *OF_MAPS)
+HIGHER: tuple[Metric, ...] = ("is", "ssim", "psnr", *OF_MAPS, *OF_CAPTIONS)
 """Those of which more is better."""
 
 
@@ -50,7 +52,7 @@ class Networks:
 
     inception: str | None = None
     """Weights for fid, kid, is, precision-recall and sifid: pt_inception-2015-12-05-6726825d.pth, or `download` to
-    fetch it once (96 MB)."""
+    fetch it once (96 MB); for is also a classifier of one's own, fine-tuned from it."""
     protocol: Literal["pytorch-fid", "torch-fidelity", "clean"] = "pytorch-fid"
     """How pictures are resized for Inception: as the code of that name does."""
     lpips: str | None = None

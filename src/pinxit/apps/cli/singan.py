@@ -30,7 +30,7 @@ Size = Annotated[
 MOST_SEEDS = 1 << 32
 """Far more than anyone tries, and safe to add the number of a picture to."""
 
-ARGUMENTS = ("start scale", "size", "factor", "alpha", "beta", "frames", "fps", "mask")
+ARGUMENTS = ("start scale", "size", "factor", "alpha", "beta", "frames", "fps", "mask", "stage")
 """What the verbs call that which is an option here."""
 
 

@@ -77,9 +77,10 @@ def train(method: str, run: Run, best: Best, options: Any, config: Any, *, alone
     from pinxit.training.distributed import pick_device, processes, quick_at_bf16
     from pinxit.training.loop import train as loop
 
-    base = getattr(options.data, "base", None)
-    if base is not None and run.out.resolve() in (base.resolve(), base.resolve().parent):
-        raise expected("--out", f"the folder of --base '{base}'", "another, as --base is kept", "name a new one")
+    for option in ("base", "stage1"):
+        kept = getattr(options.data, option, None)
+        if kept is not None and run.out.resolve() in (kept.resolve(), kept.resolve().parent):
+            raise expected("--out", f"the folder of --{option} '{kept}'", "another, as it is kept", "name a new one")
     device = pick_device(run.device)
     require_startable(run.out, run.resume)  # before the data is looked through, which may take minutes
     console = Console(stderr=True)

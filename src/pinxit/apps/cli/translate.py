@@ -37,6 +37,11 @@ OTHERS = {
     "singan": "pinxit paint, or pinxit sample",
     "deeplabv3": "pinxit segment",
     "stylegan2": "pinxit sample",
+    "stackgan": "pinxit sample",
+    "ganintcls": "pinxit sample",
+    "gawwn": "pinxit sample",
+    "charcnnrnn": "pinxit train stackgan --text-encoder char-cnn-rnn:MODEL",
+    "poegan": "pinxit paint",
 }
 """Methods whose models translate no pictures, and what is meant for them."""
 

@@ -1,0 +1,143 @@
+"""Options and presets of GAN-INT-CLS. Imports no torch, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pinxit.errors import at_least, expected
+
+SIZE = 64
+"""Side of the pictures in pixels."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on, and what reads its sentences."""
+
+    data: Path | None = None
+    """Folder of photos with captions: CUB-200-2011, Oxford-102, COCO, captions.jsonl, captions.csv, or a .txt beside
+    each photo."""
+    split: str = "train"
+    """Which part of it, where it has parts."""
+    text_encoder: str = "built-in"
+    """What makes numbers of a sentence: built-in (trained first, on these captions and photos), sentence:NAME|FOLDER,
+    clip:NAME|FOLDER, char-cnn-rnn:MODEL, or precomputed, the embeddings in the data folder."""
+    boxes: bool = True
+    """Whether photos with a bounding box are cut to a square of 1.5 times its side; the authors did not."""
+    check: bool = True
+    """Whether to look through all photos before training."""
+    rows: int = 6
+    """Captions on a sample sheet."""
+    columns: int = 6
+    """Pictures of each, beside the real photo."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the weights' shapes and the computation depend on; stored in the model file."""
+
+    z_dim: int = 100
+    """Numbers of noise."""
+    text_dim: int = 1024
+    """Numbers of a sentence: of the built-in encoder; others bring their own."""
+    condition_dim: int = 128
+    """Numbers that generator and discriminator each make of them."""
+    g_width: int = 128
+    """Channels of the generator at 32 pixels; it begins with 8 times as many."""
+    d_width: int = 64
+    """Channels that the discriminator begins with."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "z_dim", "text_dim", "condition_dim", "g_width", "d_width")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The objective and the schedule."""
+
+    text_steps: int = 2000
+    """Iterations of the text stage, in which captions and photos learn what belongs together; with another encoder than
+    the built-in one they serve only to measure later whether a picture fits its text. 0: leave it out."""
+    text_batch: int = 64
+    """Pairs an iteration of it, over all processes together; each is held against all others."""
+    text_lr: float = 1e-3
+    """Learning rate of it, falling to 0 as a cosine."""
+    steps: int = 82_800
+    """Iterations, each one update of the discriminator and one of the generator."""
+    batch: int = 64
+    """Photos an iteration, over all processes together; an even number for each."""
+    lr: float = 2e-4
+    """Learning rate of Adam at first."""
+    halve: int = 13_800
+    """Iterations after which it halves, again and again; 0: never."""
+    mismatched: float = 0.5
+    """CLS: what share of the discriminator's loss on false pairs is that on real photos with another's text; the rest
+    is that on generated pictures."""
+    interpolated: float = 1.0
+    """INT: what the generator's loss on texts between two others counts, as a multiple of that on real ones; they are
+    half as many."""
+    beta: float = 0.5
+    """Where between the two texts they lie."""
+    captions: int = 1
+    """How many captions of a photo are averaged; above 1 with another encoder than the built-in one alone. The authors
+    have 4."""
+    load: int = 76
+    """Pixels of a photo's short side, of which 64x64 are cut out at random."""
+    flip: bool = True
+    """Whether every other photo is mirrored."""
+    store: Literal["float32", "float16"] = "float32"
+    """Numbers that the model file holds convolutions as; computation is in float32 either way."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "steps", "captions")
+        at_least(self, 2, "text_batch", "batch")
+        at_least(self, SIZE, "load")
+        at_least(self, 0, "text_steps", "text_lr", "lr", "halve", "interpolated")
+        for name in ("mismatched", "beta"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise expected(f"--{name}", getattr(self, name), "from 0 to 1", "correct it")
+
+
+@dataclass(frozen=True)
+class Options:
+    """All of a training of GAN-INT-CLS."""
+
+    data: Data = field(default_factory=Data)
+    network: Network = field(default_factory=Network)
+    training: Training = field(default_factory=Training)
+
+
+@dataclass(frozen=True)
+class Release:
+    """`pinxit import ganintcls` reads nothing: the authors' weights have no form but Lua Torch's."""
+
+
+MAY_CHANGE: dict[str, tuple[str, ...]] = {
+    "data": ("check", "rows", "columns"),
+    "network": (),
+    "training": ("steps", "store"),
+}
+"""Options that a resumed run may be given anew: they do not change what is being learnt from what. A run is extended
+by more `steps`."""
+
+SUMMARIES: dict[str, str] = {
+    "tiny": "a few thousand weights: to try the machinery",
+    "cpu": "half the paper's widths, built-in encoder: for a CPU, and some thousand photos of plain things",
+    "paper": "the paper's network and schedule for CUB-200-2011, 600 epochs: wants a GPU",
+}
+
+PRESETS: dict[str, Options] = {
+    "tiny": Options(
+        data=Data(rows=2, columns=2),
+        network=Network(z_dim=4, text_dim=8, condition_dim=4, g_width=4, d_width=4),
+        training=Training(text_steps=10, text_batch=4, steps=20, batch=4, halve=10),
+    ),
+    "cpu": Options(
+        network=Network(text_dim=128, condition_dim=64, g_width=64, d_width=32),
+        training=Training(text_steps=600, steps=5000, batch=32, halve=0, store="float16"),
+    ),
+    # 8,855 birds of the training classes by 64 are 138 steps an epoch; the rate halves each 100 of them.
+    "paper": Options(data=Data(boxes=False)),
+}

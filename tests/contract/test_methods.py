@@ -124,6 +124,62 @@ def two_models_and_sketches(folder: Path, tiny: Any) -> Any:
     return dataclasses.replace(tiny, data=data)
 
 
+def captioned_classes(folder: Path, tiny: Any) -> Any:
+    """Two photos of blocks of each of five colours, and two sentences that name it."""
+    random = np.random.default_rng(0)
+    for name in ("red", "green", "blue", "grey", "brown"):
+        (folder / name).mkdir()
+        blocks = np.kron(random.integers(0, 255, (8, 8, 3)), np.ones((5, 5, 1))).astype(np.uint8)
+        for i in range(2):
+            Image.fromarray(np.roll(blocks, 5 * i, axis=1)).save(folder / name / f"{i}.png")
+            (folder / name / f"{i}.txt").write_text(f"a {name} one\nblocks of {name}, {i}\n", encoding="utf-8")
+    return dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, data=folder))
+
+
+def captioned_birds(folder: Path, tiny: Any) -> Any:
+    """Six photos of blocks in the layout of CUB-200-2011, with a sentence, a box and points each."""
+    random = np.random.default_rng(0)
+    names, boxes, points = [], [], []
+    for i in range(6):
+        name = f"00{1 + i % 2}.Kind/bird_{i}"
+        for kind in ("images", "text"):
+            (folder / kind / name).parent.mkdir(parents=True, exist_ok=True)
+        blocks = np.kron(random.integers(0, 255, (8, 9, 3)), np.ones((5, 5, 1))).astype(np.uint8)
+        Image.fromarray(blocks).save(folder / "images" / f"{name}.jpg")
+        (folder / "text" / f"{name}.txt").write_text(f"bird number {i}\n", encoding="utf-8")
+        names.append(f"{i + 1} {name}.jpg")
+        boxes.append(f"{i + 1} {4 + i} 5.0 30.0 25.0")
+        points += [f"{i + 1} {part} {5 + 2 * part} {4 + 2 * part} {part % 2}" for part in range(1, 16)]
+    (folder / "parts").mkdir()
+    for name, lines in (("images.txt", names), ("bounding_boxes.txt", boxes), ("parts/part_locs.txt", points)):
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, data=folder))
+
+
+def photos_with_parts(folder: Path, tiny: Any) -> Any:
+    """Six photos with maps of three labels, sketches and captions; the last has none of them."""
+    random = np.random.default_rng(0)
+    labels = [{"id": i, "name": f"label {i}", "color": None, "group": "labels"} for i in range(3)]
+    (folder / "labels.json").write_text(json.dumps({"name": "three", "ignore": [255], "labels": labels}))
+    for kind in ("photos", "maps", "sketches"):
+        (folder / kind).mkdir()
+    captions = []
+    for i in range(6):
+        ids = np.kron(random.integers(0, 3, (4, 4)), np.ones((10, 10), int)).astype(np.uint8)
+        photo = 80 * ids[..., None] + random.integers(0, 60, (40, 40, 3))
+        Image.fromarray(photo.astype(np.uint8)).save(folder / "photos" / f"{i}.png")
+        if i == 5:
+            break
+        Image.fromarray(ids).save(folder / "maps" / f"{i}.png")
+        page = Image.new("L", (40, 40), 255)
+        ImageDraw.Draw(page).line((4, 4 + 5 * i, 36, 20), fill=0, width=2)
+        page.save(folder / "sketches" / f"{i}.png")
+        captions.append(json.dumps({"image": f"{i}.png", "captions": [f"number {i}", f"blocks of label {ids[0, 0]}"]}))
+    (folder / "captions.jsonl").write_text("\n".join(captions) + "\n", encoding="utf-8")
+    data = dataclasses.replace(tiny.data, data=folder, label_set=str(folder / "labels.json"))
+    return dataclasses.replace(tiny, data=data)
+
+
 DATA: dict[str, Callable[[Path, Any], Any]] = {
     "spade": label_photos,
     "singan": one_photo,
@@ -134,6 +190,11 @@ DATA: dict[str, Callable[[Path, Any], Any]] = {
     "photosketch": drawn_photos,
     "stylegan2": folder_of_pictures,
     "sketching": two_models_and_sketches,
+    "stackgan": captioned_classes,
+    "ganintcls": captioned_classes,
+    "gawwn": captioned_birds,
+    "charcnnrnn": captioned_classes,
+    "poegan": photos_with_parts,
 }
 """Method -> a function that writes a small data set into a folder and points the tiny preset's options at it."""
 

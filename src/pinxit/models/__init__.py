@@ -10,4 +10,9 @@ METHODS: dict[str, str] = {
     "stylegan2": "pinxit.models.stylegan2",
     "photosketch": "pinxit.models.photosketch",
     "sketching": "pinxit.models.sketching",
+    "charcnnrnn": "pinxit.models.charcnnrnn",
+    "poegan": "pinxit.models.poegan",
+    "stackgan": "pinxit.models.stackgan",
+    "ganintcls": "pinxit.models.ganintcls",
+    "gawwn": "pinxit.models.gawwn",
 }

@@ -1,4 +1,4 @@
-"""`pinxit data check FOLDER`."""
+"""`pinxit data check FOLDER`, and the way to `pinxit data conditions PHOTOS`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from pinxit.apps.cli.pictures import STYLE
 from pinxit.errors import PinxitError, expected
 
 if TYPE_CHECKING:
+    from pinxit.data.caption_files import CaptionReport
     from pinxit.data.check import Progress, Report
+    from pinxit.data.conditions import ConditionReport
     from pinxit.data.pairs import PairReport
+
+
+USAGE = """usage: pinxit data check FOLDER [options]
+       pinxit data conditions PHOTOS [options]
+
+check looks through a data set; conditions gives photos the maps, sketches and captions that they lack.
+pinxit data check --help and pinxit data conditions --help tell the options."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +48,21 @@ class Check:
     """Folder of side B."""
     unpaired: bool = False
     """Pictures of side A and of side B do not belong together by their names."""
+    captions: bool = False
+    """Look at the captions of FOLDER, where it has label maps too."""
 
 
 def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: pinxit data check FOLDER [options]\n\npinxit data check --help tells the options.")
+        print(USAGE)
+        return
+    if arguments[0] == "conditions":
+        from pinxit.apps.cli import conditions
+
+        conditions.main(arguments[1:])
         return
     if arguments[0] != "check":
-        raise expected("data command", repr(arguments[0]), "check", "write pinxit data check FOLDER")
+        raise expected("data command", repr(arguments[0]), "check or conditions", "write pinxit data check FOLDER")
     o = tyro.cli(Check, args=arguments[1:], prog="pinxit data check", config=STYLE)
     sys.exit(0 if look_through(o) else 2)
 
@@ -66,7 +82,14 @@ def look_through(o: Check) -> bool:
         if o.folder is not None:
             raise expected("FOLDER", f"given with {given}", "one of the two", "leave one out")
         raise expected("--maps or --photos", "given with --a or --b", "one of the two", "leave one out")
-    look = _look_at_sides if sides_given or o.unpaired or _has_sides(o) else _look_at_labels
+    if o.captions and o.folder is None:
+        raise expected("FOLDER", "missing", "a folder of photos with captions", "say what to look through")
+    if _has_conditions(o):
+        look = _look_at_conditions
+    elif _has_captions(o):
+        look = _look_at_captions
+    else:
+        look = _look_at_sides if sides_given or o.unpaired or _has_sides(o) else _look_at_labels
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading", total=None)
@@ -79,9 +102,30 @@ def look_through(o: Check) -> bool:
     return not report.problems
 
 
+def _has_conditions(o: Check) -> bool:
+    """Whether the folder is one of photos with any of maps, sketches and captions."""
+    from pinxit.data.conditions import has_conditions
+
+    return o.folder is not None and not o.captions and not o.unpaired and has_conditions(o.folder)
+
+
+def _has_captions(o: Check) -> bool:
+    """Whether captions are asked for, or are what the folder is about."""
+    from pinxit.data import caption_files, folders
+
+    if o.captions or o.folder is None or o.label_set is not None or o.unpaired:
+        return o.captions
+    if not caption_files.splits_of_captions(o.folder):
+        return False
+    try:
+        return not folders.splits(o.folder)
+    except PinxitError:
+        return True
+
+
 def _has_sides(o: Check) -> bool:
     """Whether the folder is a data set of two sides, and not one of label maps."""
-    from pinxit.data import folders, pairs
+    from pinxit.data import caption_files, folders, pairs
 
     if o.folder is None or o.label_set is not None:
         return False
@@ -90,10 +134,23 @@ def _has_sides(o: Check) -> bool:
     except PinxitError:
         if pairs.splits_of_pairs(o.folder):
             return True
-        want = f"one with {folders.FORMS}; or {pairs.FORMS}"
+        want = f"one with {folders.FORMS}; or {pairs.FORMS}; or {caption_files.FORMS}"
         remedy = "rename its folders, or name those of maps and photos, or of sides A and B, instead"
         raise expected(f"data folder '{o.folder}'", "of no layout that is known", want, remedy) from None
     return False
+
+
+def _look_at_conditions(o: Check, seen: Progress) -> ConditionReport:
+    from pinxit.data.conditions import find_conditions, label_set_of, look_at_conditions
+
+    items = find_conditions(o.folder, o.split)
+    return look_at_conditions(items, label_set_of(items, o.folder, o.label_set), seen)
+
+
+def _look_at_captions(o: Check, seen: Progress) -> CaptionReport:
+    from pinxit.data.caption_files import check_captions, scan_captioned
+
+    return check_captions(scan_captioned(o.folder, o.split), seen)
 
 
 def _look_at_sides(o: Check, seen: Progress) -> PairReport:

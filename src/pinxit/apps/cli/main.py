@@ -18,9 +18,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "segment": ("pinxit.apps.cli.segment", "photos to label maps, with a model of deeplabv3"),
     "sample": (
         "pinxit.apps.cli.sample",
-        "new pictures, of what a model was trained on: of many photos, or variations of one",
+        "new pictures: of a sentence, of what a model was trained on, or variations of one photo",
     ),
-    "interpolate": ("pinxit.apps.cli.interpolate", "a film from one of a StyleGAN2's pictures to the next"),
+    "interpolate": (
+        "pinxit.apps.cli.interpolate",
+        "the way from one of a StyleGAN2's pictures to the next, or from sentence to sentence",
+    ),
     "project": ("pinxit.apps.cli.project", "the picture of a StyleGAN2's that comes nearest to yours"),
     "sketch": ("pinxit.apps.cli.sketch", "customise a StyleGAN2 by a few sketches of what it is to make"),
     "super-resolve": ("pinxit.apps.cli.super_resolve", "a model's photo, enlarged"),

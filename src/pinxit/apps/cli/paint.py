@@ -11,6 +11,7 @@ FORMS = {
     "spade": "pinxit.apps.cli.paint_spade",
     "pix2pixhd": "pinxit.apps.cli.paint_pix2pixhd",
     "singan": "pinxit.apps.cli.paint_singan",
+    "poegan": "pinxit.apps.cli.paint_poegan",
 }
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Paint:
     """Paint label maps with a model. A map needs no photo beside it.
 
-    Models of pix2pixHD and SinGAN have options of their own: pinxit paint MODEL --help.
+    Models of pix2pixHD, SinGAN and PoE-GAN have options of their own: pinxit paint MODEL --help.
     """
 
     model: tyro.conf.Positional[Path]

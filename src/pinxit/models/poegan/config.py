@@ -140,7 +140,7 @@ class Data:
     sketches: Path | None = None
     """Folder of sketches."""
     captions: Path | None = None
-    """File of captions (.jsonl or .csv)."""
+    """Captions: a .jsonl, or a folder of .txt."""
     split: str = "train"
     """Which split of --data."""
     label_set: str | None = None

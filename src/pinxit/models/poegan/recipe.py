@@ -19,9 +19,9 @@ from pinxit.data.conditions import (
     check_conditions,
     condition_pictures,
     find_conditions,
+    label_set_of,
 )
 from pinxit.data.download import fetch
-from pinxit.data.folders import label_set_for
 from pinxit.data.labels import LabelSet
 from pinxit.errors import PinxitError, expected
 from pinxit.modelfile import ModelFile
@@ -65,7 +65,7 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> PoEGANRecipe:
     data, t = options.data, options.training
     items = items_of(data, data.split)
     inputs = inputs_of(items, options.network.inputs)
-    labels = label_set_for(data.data, data.label_set) if "map" in inputs else None
+    labels = label_set_of(items, data.data, data.label_set) if "map" in inputs else None
     perceptual = perceptual_of(data)
     if data.check and rank() == 0:
         check_conditions(items, labels)

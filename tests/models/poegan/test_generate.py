@@ -86,7 +86,7 @@ def test_a_picture_hangs_on_its_seed_alone(model: Model) -> None:
 def test_it_is_what_the_network_makes_of_it(model: Model) -> None:
     fresh = load(file_of())
     canvas = fresh.canvas(**INPUTS)  # pyright: ignore[reportArgumentType]
-    noise = [torch.stack([part] * 2) for part in fresh._seeded(4)]
+    noise = [torch.stack([part] * 2) for part in fresh.noise(4)]
     two = [canvas.inputs[name].repeat_interleave(2, 0) for name in MODALITIES]
     with torch.no_grad():
         whole = fresh.G(noise, *two, torch.ones(2, 4, dtype=torch.bool))

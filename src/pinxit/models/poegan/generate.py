@@ -175,11 +175,11 @@ class Model:
             raise expected("n", n, "1 or more", "enlarge it")
         for name in canvas.inputs:
             self.require_input(name)
-        seeds = [self._seeded(seed + i) for i in range(n)]
+        seeds = [self.noise(seed + i) for i in range(n)]
         found: list[Image.Image] = []
         for start in range(0, n, AT_ONCE):
             noise = [torch.stack(parts) for parts in zip(*seeds[start : start + AT_ONCE], strict=True)]
-            found += [to_image(picture) for picture in self._pictures(canvas, noise)]
+            found += [to_image(picture) for picture in self.pictures(canvas, noise)]
         return found
 
     def interpolate(
@@ -197,11 +197,11 @@ class Model:
         if first.inputs.keys() != last.inputs.keys():
             one, other = (", ".join(canvas.inputs) or "nothing" for canvas in (first, last))
             raise expected("the last canvas", f"one of {other}", f"one of {one}, as the first", "give both the same")
-        a, b = self._seeded(seed), self._seeded(seed if last_seed is None else last_seed)
+        a, b = self.noise(seed), self.noise(seed if last_seed is None else last_seed)
         found = []
         for t in np.linspace(0, 1, steps).tolist():
             noise = [between(x, y, t)[None] for x, y in zip(a, b, strict=True)]
-            found.append(to_image(self._pictures(self._blended(first, last, t), noise)[0]))
+            found.append(to_image(self.pictures(self._blended(first, last, t), noise)[0]))
         return found
 
     def match(self, pictures: Sequence[Image.Image], sentences: Sequence[str]) -> Tensor:
@@ -213,7 +213,7 @@ class Model:
         return self.texts.match(photos, self.texts.encode(sentences).to(self.device)).cpu()
 
     @torch.no_grad()
-    def _pictures(self, canvas: Canvas, noise: Sequence[Tensor]) -> Tensor:
+    def pictures(self, canvas: Canvas, noise: Sequence[Tensor]) -> Tensor:
         """[N, 3, H, W] in [-1, 1], for noise of N rows. Canvases have one row, which the network spreads over all."""
         present = torch.tensor([[name in canvas.inputs for name in MODALITIES]], device=self.device)
         labels, sketch, text, style = (canvas.inputs.get(name) for name in MODALITIES)
@@ -236,7 +236,7 @@ class Model:
                 inputs[name] = encoder.remember(torch.empty_like(a), features)
         return Canvas(inputs)
 
-    def _seeded(self, seed: int) -> list[Tensor]:
+    def noise(self, seed: int) -> list[Tensor]:
         """The noise of one picture."""
         if not 0 <= seed <= MOST_SEED:
             raise expected("seed", seed, f"0..{MOST_SEED}", "choose another")

@@ -7,7 +7,7 @@ const FINISHED_MS = 30;
 
 export class Follower extends EventTarget {
   /**
-   * Events: "busy" when work begins, "idle" when none is on its way or wanted.
+   * Events: "busy" as soon as work is wanted, "idle" when none is on its way or wanted.
    *
    * @param {(signal: AbortSignal) => Promise<void>} work makes and shows the picture of what is there when it is
    *   called; it handles its own errors
@@ -33,6 +33,7 @@ export class Follower extends EventTarget {
   drawing() {
     this.#drawing = true;
     this.#timer ??= setTimeout(() => this.#begin(), DRAWING_MS);
+    this.dispatchEvent(new Event("busy"));
   }
 
   /** An edit is finished. A request for a half-drawn stroke is dropped for it. */
@@ -41,6 +42,7 @@ export class Follower extends EventTarget {
     if (this.#underway?.drawing) this.#underway.abort.abort();
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#begin(), FINISHED_MS);
+    this.dispatchEvent(new Event("busy"));
   }
 
   /** Forget what is wanted and on its way. */
@@ -48,7 +50,8 @@ export class Follower extends EventTarget {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#wanted = false;
-    this.#underway?.abort.abort();
+    if (this.#underway) this.#underway.abort.abort();
+    else this.dispatchEvent(new Event("idle"));
   }
 
   async #begin() {
@@ -57,7 +60,6 @@ export class Follower extends EventTarget {
       this.#wanted = true;
       return;
     }
-    this.dispatchEvent(new Event("busy"));
     do {
       this.#wanted = false;
       const abort = new AbortController();

@@ -16,12 +16,20 @@ import pytest
 import torch
 from PIL import Image
 
+from pinxit.models.ganintcls.config import PRESETS as GANINTCLS
+from pinxit.models.ganintcls.recipe import GANINTCLSRecipe
+from pinxit.models.gawwn.config import PRESETS as GAWWN
+from pinxit.models.gawwn.recipe import GAWWNRecipe
 from pinxit.models.photosketch.config import PRESETS as PHOTOSKETCH
 from pinxit.models.photosketch.recipe import PhotoSketchRecipe
 from pinxit.models.singan.config import PRESETS, Data
 from pinxit.models.singan.recipe import build
+from pinxit.models.stackgan.config import PRESETS as STACKGAN
+from pinxit.models.stackgan.recipe import StackGANRecipe
 from pinxit.models.stylegan2.config import PRESETS as STYLEGAN2
 from pinxit.models.stylegan2.recipe import StyleGAN2Recipe
+from pinxit.nn.norm import BatchNorm2d
+from pinxit.text.training import Texts
 
 httpx = pytest.importorskip("httpx")
 uvicorn = pytest.importorskip("uvicorn")
@@ -132,6 +140,51 @@ def generators(tmp_path_factory: pytest.TempPathFactory) -> Path:
     StyleGAN2Recipe(tiny.network, tiny.training).model_file().save(folder / "shapes")
     tiny = PHOTOSKETCH["tiny"]
     PhotoSketchRecipe(tiny.network, tiny.training).model_file().save(folder / "contours")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def illustrators(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models of sentences, with random weights: the StackGANs `walls` of two stages and `rough` of one; a
+    GAN-INT-CLS `words`; the GAWWNs `place` (by a box) and `points`; and two StackGANs whose text encoder is not here,
+    `foreign` and `precomputed`."""
+    folder = tmp_path_factory.mktemp("illustrators")
+    torch.manual_seed(0)
+    tiny = STACKGAN["tiny"]
+    recipe = StackGANRecipe(tiny.network, tiny.training, Texts("built-in", tiny.network.text_dim))
+    recipe.G1_ema, recipe.G2_ema = None, None
+    # Fresh weights, and statistics that nothing was seen for, make pictures of one grey, which would agree however they
+    # were made.
+    with torch.no_grad():
+        for part in (recipe.G1, recipe.G2):
+            part.ca.fc.weight.mul_(50)
+            part.image.weight.mul_(10)
+            for norm in part.modules():
+                if isinstance(norm, BatchNorm2d):
+                    norm.momentum = 1.0
+        text = torch.randn(16, tiny.network.text_dim)
+        recipe.G2(recipe.G1(text, torch.randn(16, 4), torch.randn(16, 4))[0], text, torch.randn(16, 4))
+    recipe.model_file().save(folder / "rough")
+    recipe.reached = 2
+    walls = recipe.model_file()
+    card = {**walls.card, "sentences": "a red wall\n\na small blue house\n"}
+    dataclasses.replace(walls, card=card).save(folder / "walls")
+    weights = {name: x for name, x in walls.tensors.items() if not name.startswith("texts.")}
+    for name, encoder in (("foreign", "sentence:none/of-this-machine"), ("precomputed", "precomputed")):
+        config = {**walls.config, "text_encoder": encoder, "text_digest": "0" * 64, "text_pictures": False}
+        dataclasses.replace(walls, config=config, tensors=weights).save(folder / name)
+    tiny = GANINTCLS["tiny"]
+    recipe = GANINTCLSRecipe(tiny.network, tiny.training, Texts("built-in", tiny.network.text_dim))
+    for p in recipe.G.parameters():
+        p.data.mul_(3)
+    recipe.model_file().save(folder / "words")
+    tiny = GAWWN["tiny"]
+    for name, where in (("place", "box"), ("points", "points")):
+        network = dataclasses.replace(tiny.network, where=where)
+        recipe = GAWWNRecipe(network, tiny.training, Texts("built-in", network.text_dim))
+        for p in recipe.G.parameters():
+            p.data.mul_(3)
+        recipe.model_file().save(folder / name)
     return folder
 
 

@@ -110,6 +110,15 @@ def test_every_method_is_told_as_it_is(tmp_path: Path) -> None:
     listed(tmp_path / "p2p-deep", "pix2pix", {"input": deep, "output": deep})
     listed(tmp_path / "cycle", "cyclegan", {"directions": ["BtoA"], "a": Kind().as_dict(), "b": grey})
     listed(tmp_path / "photo", "singan", {"sizes": [[25, 30], [33, 40]], "factor": 0.75, "palette_scale": None})
+    encoder = {"text_encoder": "built-in", "text_width": 128, "text_digest": "ab" * 32, "text_pictures": True}
+    listed(tmp_path / "said", "stackgan", {"size": 128, "stages": 2, **encoder})
+    listed(tmp_path / "rough", "stackgan", {"size": 128, "stages": 1, **encoder})
+    listed(tmp_path / "int-cls", "ganintcls", encoder)
+    listed(tmp_path / "where", "gawwn", encoder)
+    listed(tmp_path / "words", "charcnnrnn", {})
+    mixed = {"inputs": ["map", "text"], "labels": 3, "size": [128, 256], **encoder}
+    listed(tmp_path / "mixed", "poegan", mixed, numbered(3).to_json())
+    listed(tmp_path / "unmapped", "poegan", {"inputs": ["sketch", "style"], "size": [128, 256]})
     catalog = Catalog([tmp_path], tmp_path / "runs")
     found = own(catalog)
     assert catalog.problems == {}
@@ -127,6 +136,16 @@ def test_every_method_is_told_as_it_is(tmp_path: Path) -> None:
     assert row("p2p-deep")[:2] == ("pix2pix", "other")
     assert row("cycle")[:3] == ("cyclegan", "picture", {"picture": "required"})
     assert row("photo") == ("singan", "photo", {}, False, False, [33, 40])
+    said = {"text": "required"}
+    assert row("said") == ("stackgan", "sentence", said, False, False, [128, 128])
+    assert row("rough") == ("stackgan", "sentence", said, False, False, [64, 64])
+    assert row("int-cls") == ("ganintcls", "sentence", said, False, False, [64, 64])
+    assert row("where") == ("gawwn", "sentence", said, False, False, [128, 128])
+    assert row("words") == ("charcnnrnn", "other", said, False, False, None)
+    assert row("mixed")[:4] == ("poegan", "mixed", {"map": "optional", "text": "optional"}, False)
+    assert found["mixed"].label_set is not None
+    assert row("unmapped")[:4] == ("poegan", "mixed", {"sketch": "optional", "style": "optional"}, True)
+    assert found["unmapped"].label_set is None
     assert found["hd-pictures"].channels == {"input": 1, "output": 3}
     assert found["cycle"].channels == {"A": 3, "B": 1}
     assert found["cycle"].directions == ["BtoA"]

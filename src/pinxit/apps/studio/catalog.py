@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from pinxit.apps.cli.pictures import EMBEDDED, FIRST_STYLES, embedded_model
 from pinxit.apps.studio.refusals import Refused
+from pinxit.apps.studio.sentences import MOST_CHARACTERS
 from pinxit.data.kinds import Kind
 from pinxit.data.labels import LabelSet, numbered
 from pinxit.errors import PinxitError, expected
@@ -36,6 +37,8 @@ MOST_LABELS, MOST_ID = 1000, 255
 """Labels of a set, and the highest id of one: the page's maps are pictures of 8 bits."""
 MOST_TEXT = 4000
 """Characters of an entry of a card."""
+MOST_SENTENCES = 12
+"""Of a card, to begin with."""
 LONGEST_ID = 80
 MOST_OPEN = 3
 FRESH, SHARE = 0.2, 20
@@ -54,10 +57,10 @@ class Entry:
     name: str
     """For people: of its card, or of its folder."""
     method: str
-    kind: Literal["map", "picture", "photo", "generator", "segmenter", "other"]
-    """What it is painted with: a label map, a picture, nothing but the photo it learnt; generator: nothing, it makes
-    pictures of chance; segmenter: it paints nothing, and finds the map of a photo; other: files the page has no form
-    for, as 16-bit pictures of seven channels."""
+    kind: Literal["map", "mixed", "picture", "sentence", "photo", "generator", "segmenter", "other"]
+    """What it is painted with: a label map; any of its inputs, or none (mixed); a picture; a sentence; nothing but the
+    photo it learnt; generator: nothing, it makes pictures of chance; segmenter: it paints nothing, and finds the map of
+    a photo; other: files the page has no form for, as 16-bit pictures of seven channels."""
     path: Path
     """Of the file; no request names it, and no answer does."""
     embedded: bool
@@ -82,6 +85,12 @@ class Entry:
     """Of the pictures that go in and come out, "input" and "output", or of either side, "A" and "B"."""
     scales: list[list[int]] | None = None
     """Height and width of each scale of one photo's model, coarse to fine."""
+    stages: list[list[int]] | None = None
+    """Height and width of each stage's pictures, of a model that can be asked for either's."""
+    box: bool = False
+    """Whether a sentence's picture may be told its place."""
+    sentences: list[str] = field(default_factory=list)
+    """To begin with: lines of its card."""
 
     def to_json(self) -> dict[str, Any]:
         """All but the path."""
@@ -309,6 +318,7 @@ def described(found: Found) -> Entry | str:
         config, label_set, card = (json.loads(stated[key]) for key in ("config", "label_set", "card"))
         told = OF_METHOD[method](Config(method, config), label_set, any(name.startswith("E.") for name in head))
         card = {str(name): str(text)[:MOST_TEXT] for name, text in card.items()}
+        sentences = [line.strip() for line in card.get("sentences", "").splitlines()]
         return Entry(
             id=found.wanted,
             # A customised model has the card of what it was made of.
@@ -319,6 +329,7 @@ def described(found: Found) -> Entry | str:
             first_style=FIRST_STYLES.get(found.wanted, 0) if found.embedded else 0,
             bytes=found.stamp[1],
             card=card,
+            sentences=[line for line in sentences if 0 < len(line) <= MOST_CHARACTERS][:MOST_SENTENCES],
             **told,
         )
     except PinxitError as error:
@@ -362,7 +373,16 @@ class Config:
         return Kind.from_dict(self.values.get(name) or {})
 
 
-BESIDE = {"singan": {"sizes", "factor", "palette_scale"}}
+TEXT = {"text_encoder", "text_width", "text_digest", "text_pictures"}
+"""What tells of a text encoder: `pinxit.text.training.DESCRIBED`, which brings torch."""
+
+BESIDE = {
+    "singan": {"sizes", "factor", "palette_scale"},
+    "stackgan": {"stages", *TEXT},
+    "ganintcls": TEXT,
+    "gawwn": TEXT,
+    "poegan": TEXT,
+}
 """What the configuration of a method's files has beside its network's options."""
 
 
@@ -427,6 +447,39 @@ def of_stylegan2(config: Config, label_set: Any, encoder: bool) -> dict[str, Any
     return {"kind": "generator", "inputs": inputs(), "size": side_lengths([side, side])}
 
 
+def of_stackgan(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]:
+    last = config.values.get("stages")
+    if last not in (1, 2):
+        raise expected("the model's stages", last, "1 or 2", "copy it again")
+    stages = [side_lengths([side, side]) for side in (64, config.network.size)[:last]]
+    return {"kind": "sentence", "inputs": inputs(text="required"), "size": stages[-1], "stages": stages}
+
+
+def of_ganintcls(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]:
+    return {"kind": "sentence", "inputs": inputs(text="required"), "size": [64, 64]}
+
+
+def of_gawwn(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]:
+    box = config.network.where == "box"  # there is no form for points
+    return {"kind": "sentence" if box else "other", "inputs": inputs(text="required"), "size": [128, 128], "box": box}
+
+
+def of_charcnnrnn(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]:
+    return {"kind": "other", "inputs": inputs(text="required")}
+
+
+def of_poegan(config: Config, label_set: Any, encoder: bool) -> dict[str, Any]:
+    c = config.network
+    some: dict[str, Use] = {name: "optional" for name in USES if name in c.inputs}
+    return {
+        "kind": "mixed",
+        "inputs": inputs(**some),
+        "size": config.size(),
+        "label_set": shown_labels(label_set, c.labels, c.unknown) if "map" in some else None,
+        "style_picture": "style" in some,
+    }
+
+
 def translating(sides: dict[str, Kind]) -> dict[str, Any]:
     # The kinds that a page can send and show; pinxit translate takes all.
     common = all(side.dtype == "uint8" and side.channels in (1, 3, 4) for side in sides.values())
@@ -460,6 +513,11 @@ OF_METHOD = {
     "cyclegan": of_cyclegan,
     "singan": of_singan,
     "deeplabv3": of_deeplabv3,
+    "stackgan": of_stackgan,
+    "ganintcls": of_ganintcls,
+    "gawwn": of_gawwn,
+    "charcnnrnn": of_charcnnrnn,
+    "poegan": of_poegan,
 }
 
 

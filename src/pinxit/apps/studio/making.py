@@ -14,6 +14,7 @@ from PIL import Image
 from pinxit.apps.studio.catalog import Catalog
 from pinxit.apps.studio.pictures import Pictures
 from pinxit.apps.studio.refusals import Refused
+from pinxit.apps.studio.sentences import illustrate
 from pinxit.apps.studio.session import Session
 from pinxit.data.kinds import Kind
 from pinxit.data.labels import LabelSet
@@ -25,6 +26,8 @@ MOST_SAMPLED = 1 << 22
 """Pixels of what SinGAN makes, which it paints in strips."""
 MOST_DIRECTIONS = 16
 """Principal directions of a generator that can be gone along."""
+PARTS = ("map", "sketch", "text", "style")
+"""What a picture may be painted by."""
 MOST_SESSIONS = 2
 """A session keeps up to a GiB of what it has computed."""
 
@@ -69,16 +72,26 @@ class Maker:
 
     def _paint(self, model: Any, recipe: dict[str, Any]) -> Image.Image:
         session = self._session(recipe["model"], model)
-        for name in ("sketch", "text"):
-            if recipe[name] is not None:
+        given = {name: recipe.get(name) for name in PARTS}
+        if (use := recipe.get("use")) is not None:
+            given = {name: value if name in use else None for name, value in given.items()}
+        text = given["text"]
+        if text is not None and not text.strip():
+            given["text"] = None  # an empty box is as good as one that is switched off
+        takes = self.catalog.entry(recipe["model"]).inputs
+        for name in ("map", "sketch", "text"):
+            if given[name] is not None and takes[name] == "no":
                 raise expected(name, "given", f"none: model {recipe['model']} takes no {name}", "switch it off")
-        if recipe["map"] is None:
-            raise expected("map", "missing", f"one: model {recipe['model']} paints from it", "switch it on")
-        map = self._small(recipe["map"], "map")
-        if map.ndim != 2:
-            raise expected("map", "in colours", "ids in one channel", "send it through /models/{id}/map first")
-        canvas = session.set_canvas(model.label_set.index_of(map, "map"))
-        return session.paint(canvas, recipe["style"])
+            if given[name] is None and takes[name] == "required":
+                raise expected(name, "missing", f"one: model {recipe['model']} paints from it", "switch it on")
+        map = None if given["map"] is None else self._small(given["map"], "map")
+        if map is not None:
+            if map.ndim != 2:
+                raise expected("map", "in colours", "ids in one channel", "send it through /models/{id}/map first")
+            map = model.label_set.index_of(map, "map")
+        sketch = None if given["sketch"] is None else self._small(given["sketch"], "sketch")
+        canvas = session.set_canvas(map, sketch=sketch, text=given["text"])
+        return session.paint(canvas, given["style"])
 
     def _translate(self, model: Any, recipe: dict[str, Any]) -> Image.Image:
         if not hasattr(model, "translate"):
@@ -140,6 +153,11 @@ class Maker:
         moved = recipe["layers"] and tuple(recipe["layers"])
         return model.edit(latent, self._principal[1], recipe["strengths"], moved)
 
+    def _illustrate(self, model: Any, recipe: dict[str, Any]) -> Image.Image:
+        if self.catalog.entry(recipe["model"]).kind != "sentence":
+            raise no_verb(recipe)
+        return illustrate(model, recipe)
+
     def _session(self, id: str, model: Any) -> Session:
         known = self._sessions.get(id)
         if known is None or known[0] is not model:
@@ -175,6 +193,7 @@ VERBS: dict[str, Callable[[Maker, Any, dict[str, Any]], Image.Image]] = {
     "translate": Maker._translate,
     "sample": Maker._sample,
     "generate": Maker._generate,
+    "illustrate": Maker._illustrate,
     "super-resolve": Maker._super_resolve,
     "harmonize": Maker._blend,
     "edit": Maker._blend,

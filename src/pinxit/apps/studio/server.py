@@ -35,6 +35,8 @@ from pinxit.apps.studio.pictures import Pictures
 from pinxit.apps.studio.refusals import Refused
 from pinxit.apps.studio.renders import Renders
 from pinxit.apps.studio.segmenting import Segmenting
+from pinxit.apps.studio.sentences import MOST_CHARACTERS
+from pinxit.apps.studio.tracing import Tracing
 from pinxit.data.images import to_image
 from pinxit.data.labels import LabelSet
 from pinxit.data.layouts import UNKNOWN, load_layouts
@@ -61,6 +63,7 @@ class Studio:
     maker: Maker
     decoder: Decoder
     segmenting: Segmenting
+    tracing: Tracing
     device: str = "cpu"
     demo: bool = False
     host: str = "127.0.0.1"
@@ -93,6 +96,7 @@ def open_studio(
         Maker(catalog, pictures),
         Decoder(MOST_PIXELS),
         Segmenting(catalog, pictures),
+        Tracing(catalog, pictures),
         device=device,
         demo=demo,
         host=host,
@@ -150,12 +154,25 @@ class Asked(Strict):
 
 
 class Paint(Asked):
-    map: PictureId | None
-    sketch: PictureId | None = None
-    text: Annotated[str, Field(max_length=1000)] | None = None
+    map: PictureId | None = None
+    sketch: Annotated[
+        PictureId | None, Field(description="dark lines on white or on nothing, of the map's size; sent as a sketch")
+    ] = None
+    text: Annotated[
+        Annotated[str, Field(max_length=1000)] | None,
+        Field(description="what is to be seen, in any script; white space alone is as good as none"),
+    ] = None
     style: Annotated[
         Style | None,
-        Field(description='`{"seed": n}`, `{"picture": id}`, or `{"between": [style, style], "at": 0..1}`'),
+        Field(
+            description='`{"seed": n}`, `{"picture": id}`, or `{"between": [style, style], "at": 0..1}`. In models of '
+            "kind `mixed` a seed is that of chance, and of the picture's style there is none; between a picture and a "
+            "seed the picture stays"
+        ),
+    ] = None
+    use: Annotated[
+        list[Literal["map", "sketch", "text", "style"]] | None,
+        Field(max_length=4, description="which of these count; where it is left out, all that are given"),
     ] = None
 
 
@@ -171,6 +188,19 @@ class PhotoToMap(Asked):
         list[Side], Field(min_length=2, max_length=2, description="[height, width] of the map; the photo is stretched")
     ]
     segmenter: Annotated[ModelId | None, Field(description="the first that fits, where it is left out")] = None
+
+
+class PhotoToSketch(Asked):
+    picture: PictureId
+    size: Annotated[
+        list[Side],
+        Field(min_length=2, max_length=2, description="[height, width] of the sketch; the photo is stretched"),
+    ]
+    drawer: Annotated[
+        ModelId | None,
+        Field(description="a model of PhotoSketch; where it is left out, the first there is, else the edge detector"),
+    ] = None
+    edges: Annotated[bool, Field(description="the edge detector in any case, which needs no model")] = False
 
 
 class Sample(Asked):
@@ -215,8 +245,32 @@ class Generate(Asked):
     ] = None
 
 
+Sentence = Annotated[str, Field(max_length=MOST_CHARACTERS, description="in any script", examples=["a red apple"])]
+
+
+class Between(Strict):
+    text: Sentence
+    at: Annotated[Share, Field(description="how far towards it")]
+
+
+class Illustrate(Asked):
+    text: Sentence
+    seed: Annotated[Seed, Field(description="of chance; another sentence of the same seed has the same")] = 0
+    stage: Annotated[Literal[1, 2] | None, Field(description="of StackGAN; the last, where it is left out")] = None
+    between: Annotated[Between | None, Field(description="another sentence, and how far towards it")] = None
+    box: Annotated[
+        list[Share] | None,
+        Field(
+            min_length=4,
+            max_length=4,
+            description="[x, y, width, height] of what is described, in parts of the side: of GAWWN; else the middle",
+        ),
+    ] = None
+
+
 FORMS: dict[str, type[Asked]] = {
     "generate": Generate,
+    "illustrate": Illustrate,
     "paint": Paint,
     "translate": Translate,
     "sample": Sample,
@@ -351,9 +405,9 @@ class Model(BaseModel):
     id: str
     name: str
     method: str
-    kind: Literal["map", "picture", "photo", "generator", "segmenter", "other"] = Field(
-        description="what it paints from; a generator needs nothing, see /generate; a segmenter paints nothing, "
-        "see /photo-to-map"
+    kind: Literal["map", "mixed", "picture", "sentence", "photo", "generator", "segmenter", "other"] = Field(
+        description="what it paints from; `mixed`: any of its inputs, or none; a sentence, see /illustrate; a "
+        "generator needs nothing, see /generate; a segmenter paints nothing, see /photo-to-map"
     )
     embedded: bool
     bytes: int
@@ -369,6 +423,9 @@ class Model(BaseModel):
     directions: list[str]
     channels: dict[str, int] | None
     scales: list[list[int]] | None = Field(description="[height, width] of each scale of a model of one photo")
+    stages: list[list[int]] | None = Field(description="[height, width] of the pictures of each stage, of StackGAN")
+    box: bool = Field(description="whether /illustrate takes a `box`")
+    sentences: list[str] = Field(description="to begin with")
 
 
 class Models(BaseModel):
@@ -561,7 +618,7 @@ def routes(studio: Studio) -> APIRouter:
     def layouts(id: InModel) -> JSONResponse:
         """Street scenes, as maps for /paint, where the model's label set has what they need; else an empty list."""
         entry = studio.catalog.entry(id)
-        drawn = _layouts(entry) if entry.kind == "map" else []
+        drawn = _layouts(entry) if entry.inputs["map"] != "no" else []
         return JSONResponse([{"title": title, "map": studio.pictures.add(map)} for title, map in drawn])
 
     @api.get(
@@ -615,6 +672,19 @@ def routes(studio: Studio) -> APIRouter:
         work = partial(studio.segmenting.map, id, asked.picture, (height, width), asked.segmenter)
         return _picture(await studio.renders.run(asked.client, work))
 
+    @api.post(
+        "/models/{id}/photo-to-sketch",
+        tags=["models"],
+        summary="A photo as a model's sketch",
+        response_class=Response,
+        responses=MADE,
+    )
+    async def photo_to_sketch(id: InModel, asked: PhotoToSketch) -> Response:
+        """`picture`: sent as a photo. The answer is a grey picture of dark lines on white, as /paint takes it."""
+        height, width = asked.size
+        work = partial(studio.tracing.sketch, id, asked.picture, (height, width), asked.drawer, edges=asked.edges)
+        return _picture(await studio.renders.run(asked.client, work))
+
     @api.get(
         "/models/{id}/photo",
         tags=["models"],
@@ -630,9 +700,10 @@ def routes(studio: Studio) -> APIRouter:
 
     make = {"tags": ["make"], "response_class": Response, "responses": MADE}
 
-    @api.post("/models/{id}/paint", summary="A map to a picture", **make)
+    @api.post("/models/{id}/paint", summary="A map, a sketch, a sentence, a style to a picture", **make)
     async def paint(id: InModel, asked: Paint) -> Response:
-        """`map`: a grey picture of the ids that the model's label set has in files; see /models/{id}/map."""
+        """`map`: a grey picture of the ids that the model's label set has in files; see /models/{id}/map. What a model
+        takes, and which of it is needed, its `inputs` say: those of kind `mixed` take any of it, or nothing."""
         return await made("paint", id, asked)
 
     @api.post("/models/{id}/translate", summary="A picture to a picture", **make)
@@ -668,6 +739,12 @@ def routes(studio: Studio) -> APIRouter:
         """By a model of StyleGAN2. Principal directions are found when they are first asked for, which takes
         seconds."""
         return await made("generate", id, asked)
+
+    @api.post("/models/{id}/illustrate", summary="A picture of a sentence", **make)
+    async def illustrate(id: InModel, asked: Illustrate) -> Response:
+        """By a model of kind `sentence`. Of a long one the first words count: with the encoder that such models bring,
+        31. One that is empty is refused."""
+        return await made("illustrate", id, asked)
 
     @api.post("/models/{id}/reconstruct", summary="A model's photo, as the model gives it back", **make)
     async def reconstruct(id: InModel, asked: Asked) -> Response:

@@ -1,4 +1,4 @@
-"""A model of label maps at work for people who draw: the costly part once for each map, then many styles."""
+"""A model that paints at work for people who draw: the costly part once for each map, then many styles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -32,12 +32,12 @@ MOST_STYLES = 1000
 
 
 class Session:
-    """One open model of label maps and what it was shown: set the canvas once, then paint cheaply.
+    """One open model and what it was shown: set the canvas once, then paint cheaply.
 
-    `model`: of SPADE, or of pix2pixHD for label maps, as `pinxit.load` gives it.
+    `model`: of SPADE, of pix2pixHD for label maps, or of PoE-GAN, as `pinxit.load` gives it.
     `picture`: the pixels of a style picture by its id, as `Pictures.get`.
 
-    May be used from several threads; one paints at a time. Raises `Refused` (400) for a model without label maps.
+    May be used from several threads; one paints at a time. Raises `Refused` (400) for any other model.
     """
 
     def __init__(self, model: Any, picture: Callable[[str], np.ndarray]) -> None:
@@ -47,6 +47,8 @@ class Session:
                 self._painter: Painter = SpadePainter(model)
             case "pix2pixhd" if model.config.source == "labels":
                 self._painter = Pix2pixHDPainter(model)
+            case "poegan":
+                self._painter = PoEGANPainter(model)
             case _:
                 raise Refused(400, "no-maps", "this model paints no label maps; choose one that does, or translate")
         self._canvases: Recent[Any] = Recent(MOST_CANVAS_BYTES, self._painter.size_of, MOST_CANVASES)
@@ -54,18 +56,26 @@ class Session:
         self._styles: Recent[Any] = Recent(MOST_STYLES, lambda style: 1)
         self._lock = threading.RLock()
 
-    def set_canvas(self, map: np.ndarray, instances: np.ndarray | None = None) -> str:
+    def set_canvas(
+        self,
+        map: np.ndarray | None,
+        instances: np.ndarray | None = None,
+        *,
+        sketch: np.ndarray | None = None,
+        text: str | None = None,
+    ) -> str:
         """A key to `paint` a map by, as long as it is one of the last few that were set or painted.
 
-        `map`: indices [H, W] of the model's label set; `instances`: ids [H, W]. The same map has the same key. What is
+        `map`: indices [H, W] of the model's label set; `instances`: ids [H, W]. `sketch`: a picture [H, W(, C)] of
+        lines, and `text`: a sentence, are for PoE-GAN, whose map may be None too. The same has the same key. What is
         costly waits for its first picture, since going back to a picture that is known needs none of it.
 
         Raises `PinxitError` for an index that the model does not know, or instances of another size.
         """
-        key = key_of(map, instances)
+        key = key_of(map, instances, sketch, text)
         with self._lock:
             if self._canvases.get(key) is None:
-                self._canvases.put(key, self._painter.canvas(map, instances))
+                self._canvases.put(key, self._painter.canvas(Parts(map, instances, sketch, text)))
         return key
 
     def paint(self, canvas: str, style: StyleSpec | None = None) -> Image.Image:
@@ -110,10 +120,19 @@ class Session:
         return found
 
 
+class Parts(NamedTuple):
+    """What a canvas is made of: see `Session.set_canvas`."""
+
+    map: np.ndarray | None
+    instances: np.ndarray | None
+    sketch: np.ndarray | None
+    text: str | None
+
+
 class Painter(Protocol):
     """What a session asks of a model; each method's own way is below."""
 
-    def canvas(self, map: np.ndarray, instances: np.ndarray | None) -> Any:
+    def canvas(self, parts: Parts) -> Any:
         """What is kept of a map, at little cost."""
         ...
 
@@ -143,8 +162,8 @@ class SpadePainter:
         self.model = model
         self.last: Any = None
 
-    def canvas(self, map: np.ndarray, instances: np.ndarray | None) -> Any:
-        return self.model.canvas(map, instances)
+    def canvas(self, parts: Parts) -> Any:
+        return self.model.canvas(*of_map_alone(parts))
 
     def prepared(self, canvas: Any) -> Any:
         # Mostly it is the one before with a stroke more. A map so large that one alone would fill the memory is
@@ -185,7 +204,8 @@ class Pix2pixHDPainter:
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def canvas(self, map: np.ndarray, instances: np.ndarray | None) -> Any:
+    def canvas(self, parts: Parts) -> Any:
+        map, instances = of_map_alone(parts)
         if instances is not None and instances.shape != map.shape:
             raise expected("instance map", f"{instances.shape}", f"{map.shape} as its label map", "use the map's own")
         return map.copy(), None if instances is None else instances.copy()
@@ -221,6 +241,80 @@ class Pix2pixHDPainter:
     def _require_styles(self) -> None:
         if self.model.config.features == "none":
             raise no_styles()
+
+
+class PoEGANPainter:
+    """A style is what a style picture was encoded to, or None, and noise. A canvas has, once prepared, map, sketch and
+    text as the model takes them.
+
+    Between two seeds lies other noise, between two pictures what lies between their features; between a picture and a
+    seed the picture stays, and the noise goes along.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.last: Any = None
+
+    def canvas(self, parts: Parts) -> Any:
+        if parts.instances is not None:
+            raise expected("instance map", "given", "none: this model knows no instances", "leave it out")
+        return parts
+
+    def prepared(self, canvas: Any) -> Any:
+        if not isinstance(canvas, Parts):
+            return canvas
+        sketch = None if canvas.sketch is None else Image.fromarray(canvas.sketch)
+        new = self.model.canvas(canvas.map, sketch, canvas.text)
+        if self.last is not None:
+            # A stroke changes one part alone. What the others are encoded to the model knows by their identity.
+            known = self.last.inputs
+            same = [name for name, x in new.inputs.items() if name in known and x.equal(known[name])]
+            new = new.with_(self.last.only(*same))
+        self.last = new
+        return new
+
+    def size_of(self, canvas: Any) -> int:
+        parts = canvas if isinstance(canvas, Parts) else canvas.inputs.values()
+        return sum(getattr(part, "nbytes", 0) for part in parts)
+
+    def of_seed(self, seed: int) -> tuple[list[Any] | None, list[Any]]:
+        return None, self.model.noise(seed)
+
+    def of_photo(self, photo: Image.Image) -> tuple[list[Any] | None, list[Any]]:
+        import torch  # which the model has brought
+
+        seen = self.model.canvas(style=photo).inputs["style"]
+        with torch.no_grad():
+            return self.model.G.encoders["style"](seen), self.model.noise(0)
+
+    def between(self, first: Any, last: Any, at: float) -> tuple[list[Any] | None, list[Any]]:
+        from pinxit.models.poegan.generate import between
+
+        noise = [between(a, b, at) for a, b in zip(first[1], last[1], strict=True)]
+        if first[0] is None or last[0] is None:
+            return first[0] or last[0], noise
+        return [a.lerp(b, at) for a, b in zip(first[0], last[0], strict=True)], noise
+
+    def paint(self, canvas: Any, style: Any) -> Image.Image:
+        import torch
+
+        from pinxit.data.images import to_image
+        from pinxit.models.poegan.generate import Canvas
+
+        features, noise = style or self.of_seed(0)
+        if features is not None:
+            # Stands for a picture that there need not be: the encoder is told what it finds in it.
+            photo = torch.empty(1, 3, *self.model.size, device=self.model.device)
+            canvas = canvas.with_(Canvas({"style": self.model.G.encoders["style"].remember(photo, features)}))
+        return to_image(self.model.pictures(canvas, [x[None] for x in noise])[0])
+
+
+def of_map_alone(parts: Parts) -> tuple[np.ndarray, np.ndarray | None]:
+    """Map and instances, for a method that takes nothing else."""
+    assert parts.map is not None
+    assert parts.sketch is None
+    assert parts.text is None
+    return parts.map, parts.instances
 
 
 class Recent(Generic[V]):
@@ -275,11 +369,17 @@ def photo_of(pixels: np.ndarray) -> Image.Image:
     return photo.convert("RGB")
 
 
-def key_of(map: np.ndarray, instances: np.ndarray | None) -> str:
-    """What tells maps apart: 32 hex digits of their content."""
+def key_of(
+    map: np.ndarray | None,
+    instances: np.ndarray | None,
+    sketch: np.ndarray | None = None,
+    text: str | None = None,
+) -> str:
+    """What tells canvases apart: 32 hex digits of their content."""
     digest = hashlib.blake2b(digest_size=16)
-    for ids in (map, instances):
-        digest.update(b"none" if ids is None else f"{ids.dtype} {ids.shape} ".encode() + ids.tobytes())
+    for array in (map, instances, sketch):
+        digest.update(b"none" if array is None else f"{array.dtype} {array.shape} ".encode() + array.tobytes())
+    digest.update(b"none" if text is None else b"text " + text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

@@ -17,6 +17,7 @@ READY = {
     "translate": "[data-testid=translate-result] img[src]:visible",
     "photo": "#panel-photo .panel",
     "sketch": ".sketch .notice:not([hidden]) button, .tiles .tile:last-child img[src]",
+    "text": ".text > :not([hidden])",
     "gallery": ".gallery-grid, .sheet-empty",
     "models": ".model-card",
 }
@@ -27,6 +28,7 @@ JAPANESE = {
     "translate": "変換",
     "photo": "1枚の写真",
     "sketch": "スケッチ",
+    "text": "テキスト",
     "gallery": "ギャラリー",
     "models": "モデル",
 }

@@ -17,8 +17,8 @@ import { t } from "./i18n.js";
  * @property {string} id
  * @property {string} name
  * @property {string} method "spade", "pix2pix", …
- * @property {"map" | "picture" | "photo" | "generator" | "segmenter" | "other"} kind what it starts from; a generator
- *   from chance; a segmenter paints nothing
+ * @property {"map" | "mixed" | "picture" | "sentence" | "photo" | "generator" | "segmenter" | "other"} kind what it
+ *   starts from; mixed: any of its inputs; a generator from chance; a segmenter paints nothing
  * @property {boolean} embedded
  * @property {[number, number] | null} size height, width
  * @property {{[input: string]: Need}} inputs "map", "sketch", "text", "style", "picture"
@@ -27,6 +27,9 @@ import { t } from "./i18n.js";
  * @property {LabelSet | null} label_set
  * @property {string[]} directions
  * @property {[number, number][] | null} scales
+ * @property {[number, number][] | null} stages height and width of each stage's pictures, of StackGAN
+ * @property {boolean} box whether a sentence's picture may be told its place
+ * @property {string[]} sentences to begin with
  * @property {{[key: string]: string}} card
  * @property {number} bytes
  */
@@ -67,6 +70,14 @@ import { t } from "./i18n.js";
  * @property {{seed: number, at: number} | null} [mix]
  * @property {number[]} [strengths]
  * @property {[number, number] | null} [layers]
+ */
+/**
+ * @typedef {object} Illustration what a picture of a sentence is made of
+ * @property {string} text
+ * @property {number} seed
+ * @property {number | null} stage 1 or 2; null: the last
+ * @property {{text: string, at: number} | null} between another sentence, and how far towards it
+ * @property {[number, number, number, number] | null} box x, y, width, height in parts of the side
  */
 /** @typedef {{blob: Blob, id: string, seconds: number}} Made a picture, its id on the server, and how long it took */
 /** @typedef {{id: string, width: number, height: number, channels: number, bits: number}} Uploaded */
@@ -249,6 +260,17 @@ export class Api {
   }
 
   /**
+   * A photo as a sketch: the picture is grey, lines dark on white.
+   *
+   * @param {string} model
+   * @param {{picture: string, size: [number, number], drawer?: string, edges?: boolean, client: string}} body size:
+   *   height, width
+   */
+  photoToSketch(model, body) {
+    return this.#picture(`models/${encodeURIComponent(model)}/photo-to-sketch`, body);
+  }
+
+  /**
    * The photo that a model has learnt.
    *
    * @param {string} model
@@ -268,7 +290,8 @@ export class Api {
 
   /**
    * @param {string} model
-   * @param {{map: string, sketch?: string | null, text?: string | null, style: Style | null, client: string}} body
+   * @param {{map: string | null, sketch?: string | null, text?: string | null, style: Style | null, client: string}}
+   *   body
    * @param {AbortSignal} [signal]
    */
   paint(model, body, signal) {
@@ -345,6 +368,15 @@ export class Api {
    */
   generate(model, body, signal) {
     return this.#picture(`models/${encodeURIComponent(model)}/generate`, body, signal);
+  }
+
+  /**
+   * @param {string} model one of sentences
+   * @param {Illustration & {client: string}} body
+   * @param {AbortSignal} [signal]
+   */
+  illustrate(model, body, signal) {
+    return this.#picture(`models/${encodeURIComponent(model)}/illustrate`, body, signal);
   }
 
   /**

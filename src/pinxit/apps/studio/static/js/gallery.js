@@ -17,11 +17,14 @@ addWords({
       "Press “Keep in gallery” beside a picture that you like. It stays here with how it was made, so that it can " +
       "be made again.",
     "gallery.emptyGo": "Go and paint",
-    "gallery.kind.paint": "Painted from a map", "gallery.kind.translate": "Translated from a picture",
+    "gallery.kind.paint": "Painted from a map", "gallery.kind.mixed": "Painted without a map",
+    "gallery.kind.translate": "Translated from a picture",
     "gallery.kind.sample": "A new sample of one photo", "gallery.kind.super-resolve": "One photo, made larger",
     "gallery.kind.harmonize": "Harmonised", "gallery.kind.edit": "Edited",
     "gallery.kind.paint-to-image": "A painting made a photo", "gallery.kind.reconstruct": "One photo, reconstructed",
-    "gallery.kind.generate": "Generated",
+    "gallery.kind.generate": "Generated", "gallery.kind.illustrate": "Painted from a sentence",
+    "gallery.stage": "Stage", "gallery.between": "Towards", "gallery.towards": "{percent} % towards “{text}”",
+    "gallery.box": "Place", "gallery.toText": "Open in Text",
     "gallery.truncation": "Truncation", "gallery.mix": "Mixed with", "gallery.mixed": "seed {seed}, from layer {at} on",
     "gallery.strengths": "Edits",
     "gallery.kind.other": "Made",
@@ -56,11 +59,13 @@ addWords({
     "gallery.emptyHint":
       "気に入った画像の横にある「ギャラリーに保存」を押すと、作り方と一緒にここに残ります。同じ画像をもう一度作ることもできます。",
     "gallery.emptyGo": "描いてみる",
-    "gallery.kind.paint": "マップから生成", "gallery.kind.translate": "画像から変換",
+    "gallery.kind.paint": "マップから生成", "gallery.kind.mixed": "マップなしで生成", "gallery.kind.translate": "画像から変換",
     "gallery.kind.sample": "1枚の写真から生成", "gallery.kind.super-resolve": "1枚の写真を高解像度化",
     "gallery.kind.harmonize": "なじませた合成", "gallery.kind.edit": "編集",
     "gallery.kind.paint-to-image": "絵から写真へ", "gallery.kind.reconstruct": "1枚の写真の再構成",
-    "gallery.kind.generate": "生成",
+    "gallery.kind.generate": "生成", "gallery.kind.illustrate": "文章から生成",
+    "gallery.stage": "段階", "gallery.between": "比べた文章", "gallery.towards": "「{text}」へ {percent}%",
+    "gallery.box": "位置", "gallery.toText": "テキストで開く",
     "gallery.truncation": "切り詰め", "gallery.mix": "混ぜた相手", "gallery.mixed": "シード {seed}（層 {at} から）",
     "gallery.strengths": "編集",
     "gallery.kind.other": "生成した画像",
@@ -232,10 +237,16 @@ export async function mount(root, app) {
     }, { class: "primary" });
 
     const buttons = [again];
-    if (entry.recipe.map) {
+    if (entry.kind === "paint") {
       buttons.push(button("brush", t("gallery.paint"), () => {
         dialog.close();
         app.open("paint", { model: entry.model, entry });
+      }));
+    }
+    if (entry.kind === "illustrate" && models.has(entry.model)) {
+      buttons.push(button("", t("gallery.toText"), () => {
+        dialog.close();
+        app.open("text", { model: entry.model, entry });
       }));
     }
     buttons.push(
@@ -275,6 +286,12 @@ export async function mount(root, app) {
     if ("style" in recipe) rows.push(["style", styleWords(recipe.style)]);
     if (typeof recipe.seed === "number") rows.push(["seed", recipe.seed]);
     if (recipe.text) rows.push(["text", `“${recipe.text}”`]);
+    if (recipe.between) {
+      const { text, at } = recipe.between;
+      rows.push(["between", t("gallery.towards", { text, percent: Math.round(at * 100) })]);
+    }
+    if (recipe.stage) rows.push(["stage", recipe.stage]);
+    if (recipe.box) rows.push(["box", recipe.box.map((/** @type {number} */ part) => part.toFixed(2)).join(", ")]);
     // A model of one direction has no other: A → B would say nothing.
     if (recipe.direction && (models.get(entry.model)?.directions.length ?? 2) > 1) {
       rows.push(["direction", String(recipe.direction).replace("to", " → ")]);
@@ -331,6 +348,7 @@ export async function mount(root, app) {
 
 /** @param {Entry} entry */
 function kindOf(entry) {
+  if (entry.kind === "paint" && !entry.recipe.map) return t("gallery.kind.mixed");
   const key = `gallery.kind.${entry.kind}`;
   const words = t(key);
   return words === key ? t("gallery.kind.other") : words;

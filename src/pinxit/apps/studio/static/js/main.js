@@ -4,7 +4,7 @@ import { Api, ApiError } from "./api.js";
 import { button, fill, h, icon } from "./dom.js";
 import { language, setLanguage, t } from "./i18n.js";
 
-/** @typedef {"paint" | "translate" | "photo" | "sketch" | "gallery" | "models"} Tab */
+/** @typedef {"paint" | "translate" | "photo" | "sketch" | "text" | "gallery" | "models"} Tab */
 /** @typedef {{[name: string]: any}} Parameters what one page tells another when it opens it */
 /** @typedef {{shown?: (parameters: Parameters) => unknown, hidden?: () => unknown}} Page */
 /** @typedef {{mount: (root: HTMLElement, app: App) => Promise<Page | void>}} PageModule */
@@ -15,6 +15,7 @@ const PAGES = {
   translate: () => import("./translate.js"),
   photo: () => import("./photo.js"),
   sketch: () => import("./sketch.js"),
+  text: () => import("./text.js"),
   gallery: () => import("./gallery.js"),
   models: () => import("./models.js"),
 };

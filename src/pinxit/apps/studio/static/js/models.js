@@ -23,7 +23,8 @@ addWords({
     "models.in.map": "a label map", "models.in.sketch": "a sketch", "models.in.text": "text",
     "models.in.style": "a style", "models.in.picture": "a picture", "models.optional": "{what} (optional)",
     "models.onePhoto": "nothing: it knows its one photo",
-    "models.out.map": "a picture", "models.out.picture": "a translated picture",
+    "models.out.map": "a picture", "models.out.mixed": "a picture", "models.out.picture": "a translated picture",
+    "models.out.sentence": "a picture",
     "models.out.photo": "new pictures of its one photo", "models.out.segmenter": "a label map",
     "models.out.other": "a picture",
     "models.segmenter": "It paints nothing; Photo to map on the Paint page uses it for models of the same labels.",
@@ -31,6 +32,8 @@ addWords({
     "models.other": "This kind of model has no page in the studio yet; the command line opens it.",
     "models.problems": "Files that could not be opened",
     "models.method.stylegan2": "StyleGAN2", "models.method.photosketch": "PhotoSketch",
+    "models.method.stackgan": "StackGAN", "models.method.ganintcls": "GAN-INT-CLS", "models.method.gawwn": "GAWWN",
+    "models.method.charcnnrnn": "char-CNN-RNN", "models.method.poegan": "PoE-GAN",
     "models.chance": "nothing: each number gives another picture", "models.out.generator": "pictures like those it learnt",
     "models.customised": "Customised",
   },
@@ -46,7 +49,8 @@ addWords({
     "models.file": "ファイル", "models.scales": "スケール数", "models.labelCount": "ラベル {n} 種類", "models.more": "詳細",
     "models.in.map": "ラベルマップ", "models.in.sketch": "スケッチ", "models.in.text": "テキスト", "models.in.style": "スタイル",
     "models.in.picture": "画像", "models.optional": "{what}（省略可）", "models.onePhoto": "なし（学習した1枚の写真から作ります）",
-    "models.out.map": "画像", "models.out.picture": "変換した画像",
+    "models.out.map": "画像", "models.out.mixed": "画像", "models.out.picture": "変換した画像",
+    "models.out.sentence": "画像",
     "models.out.photo": "1枚の写真から作る新しい画像", "models.out.segmenter": "ラベルマップ",
     "models.out.other": "画像",
     "models.segmenter": "絵は描きません。ラベルが同じモデルのとき、ペイントの「写真からマップ」で使われます。",
@@ -59,7 +63,9 @@ addWords({
 });
 
 /** Which page uses which kind of model. */
-const TAB = /** @type {const} */ ({ map: "paint", picture: "translate", photo: "photo", generator: "sketch" });
+const TAB = /** @type {const} */ ({
+  map: "paint", mixed: "paint", picture: "translate", photo: "photo", generator: "sketch", sentence: "text",
+});
 const INPUTS = ["map", "picture", "sketch", "text", "style"];
 /** Of a model's card, in this order; the rest is left to `pinxit info`. */
 const MORE = ["customised", "how", "steps", "source", "limits"];

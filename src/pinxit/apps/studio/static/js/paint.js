@@ -1,4 +1,4 @@
-/** The paint page: a map on the left, the picture of it on the right, which follows the brush. */
+/** The paint page: on the left a map, and a sketch over it; on the right their picture, which follows the brush. */
 
 import { ApiError } from "./api.js";
 import { keepWork, keptWork } from "./autosave.js";
@@ -11,7 +11,9 @@ import { inLanguage, t } from "./i18n.js";
 import "./paint_words.js";
 import { Palette, unknownOf } from "./palette.js";
 import { PhotoToMap } from "./photo_to_map.js";
+import { PhotoToSketch } from "./photo_to_sketch.js";
 import { readProject, saveProject } from "./project.js";
+import { SketchLayer, resized } from "./sketch_layer.js";
 import { StylePanel, picturesOf } from "./styles.js";
 
 /** @typedef {import("./api.js").Model} Model */
@@ -22,6 +24,10 @@ import { StylePanel, picturesOf } from "./styles.js";
 
 const WORK = "paint";
 const AUTOSAVE_MS = 800;
+/** From the last letter that was typed to the picture of it. */
+const TYPING_MS = 400;
+/** Characters of a text; the server takes as many. */
+const MOST_TEXT = 1000;
 const MOST_SIDE = 2048;
 const MOST_TIP = 128;
 /** The longest side of an underlay as it is kept in a project, pixels. */
@@ -31,6 +37,18 @@ const UNDERLAY_SIDE = 1536;
 const TOOLS = [["brush", "B"], ["eraser", "E"], ["line", "L"], ["polygon", "P"], ["rectangle", "R"], ["ellipse", "O"],
   ["fill", "F"], ["eyedropper", "I"], ["hand", "H"]];
 const TIPS = /** @type {const} */ (["circle", "square", "diamond"]);
+/** What a sketch is drawn with. @type {Tool[]} */
+const SKETCHING = ["brush", "eraser", "line", "hand"];
+/** Of a model that takes no map: white paper. @type {LabelSet} */
+const NO_LABELS = { name: "", labels: [{ id: 0, name: "", color: [255, 255, 255], group: "" }] };
+const INPUTS = /** @type {const} */ (["map", "sketch", "text", "style"]);
+/** How much of its colour a map keeps that is switched off. */
+const FADED = 0.12;
+
+/** @typedef {{map: string | null, sketch: string | null, text: string | null}} Parts what the picture is painted by */
+
+/** Whether this page is for a model. @param {Model} model */
+const paints = (model) => model.kind === "map" || model.kind === "mixed";
 
 /**
  * @param {HTMLElement} root
@@ -38,8 +56,8 @@ const TIPS = /** @type {const} */ (["circle", "square", "diamond"]);
  * @returns {Promise<import("./main.js").Page>}
  */
 export async function mount(root, app) {
-  const models = (await app.models()).filter((model) => model.kind === "map");
-  if (!models.length) {
+  const models = await app.models();
+  if (!models.some(paints)) {
     fill(root, h("p", { class: "empty" }, t("paint.none")));
     return {};
   }
@@ -52,13 +70,14 @@ class PaintPage {
   /**
    * @param {HTMLElement} root
    * @param {App} app
-   * @param {Model[]} models that paint maps
+   * @param {Model[]} all the models there are
    */
-  constructor(root, app, models) {
+  constructor(root, app, all) {
     this.app = app;
     this.api = app.api;
-    this.models = models;
-    this.model = models[0];
+    this.all = all;
+    this.models = all.filter(paints);
+    this.model = this.models[0];
     this.root = root;
     this.client = app.client("paint");
     this.smallClient = app.client("paint-small");
@@ -66,7 +85,7 @@ class PaintPage {
     this.palette = new Palette((id) => this.#chose(id));
     this.styles = new StylePanel({
       changed: () => this.#styleChanged(),
-      small: (style, map, signal) => this.#paintSmall(style, map, signal),
+      small: (style, parts, signal) => this.#paintSmall(style, JSON.parse(parts), signal),
       upload: (file) => this.#uploadStyle(file),
     });
     this.follower = new Follower((signal) => this.#paint(signal));
@@ -83,9 +102,9 @@ class PaintPage {
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#alongTools(event),
     }, ...this.toolButtons);
 
-    this.undoButton = button("undo", t("paint.undo"), () => this.surface.undo(),
+    this.undoButton = button("undo", t("paint.undo"), () => this.layers.undo(),
       { bare: true, class: "quiet", title: `${t("paint.undo")} (Ctrl+Z)`, "aria-keyshortcuts": "Control+Z" });
-    this.redoButton = button("redo", t("paint.redo"), () => this.surface.redo(),
+    this.redoButton = button("redo", t("paint.redo"), () => this.layers.redo(),
       {
         bare: true, class: "quiet", title: `${t("paint.redo")} (Ctrl+Shift+Z)`, "aria-keyshortcuts": "Control+Shift+Z",
       });
@@ -93,12 +112,12 @@ class PaintPage {
       h("button", {
         type: "button", class: "bare tip", "aria-label": t(`paint.${shape}`), title: t(`paint.${shape}`),
         "data-tip": shape,
-        onclick: () => this.#setTip({ ...this.surface.tip, shape }),
+        onclick: () => this.#setTip({ ...this.layers.active.tip, shape }),
       }, h("span", { class: `tip-shape ${shape}`, "aria-hidden": "true" })));
     this.sizeSlider = h("input", {
       type: "range", min: 1, max: MOST_TIP, step: 1, value: 16, "aria-label": t("paint.size"),
       title: `${t("paint.size")} ([ ])`, "aria-keyshortcuts": "[ ]",
-      oninput: () => this.#setTip({ ...this.surface.tip, size: Number(this.sizeSlider.value) }),
+      oninput: () => this.#setTip({ ...this.layers.active.tip, size: Number(this.sizeSlider.value) }),
     });
     this.sizeOut = h("output", { class: "size-out", "aria-hidden": "true" }, "16");
 
@@ -131,8 +150,19 @@ class PaintPage {
     this.nowButton = button("right", t("paint.now"), () => this.#paintNow(), {
       bare: true, class: "primary arrow", title: `${t("paint.now")} (Ctrl+Enter)`, "aria-keyshortcuts": "Control+Enter",
     });
-    this.backButton = button("left", t("paint.toUnderlay"), () => this.#pictureToUnderlay(),
+    this.backButton = button("left", t("paint.toUnderlay"), () => this.#copyBack(),
       { bare: true, class: "arrow", disabled: true });
+    this.textBox = h("input", {
+      type: "text", maxlength: MOST_TEXT, "aria-label": t("paint.text"), placeholder: t("paint.textHint"),
+      "data-testid": "text", autocomplete: "off",
+      oninput: (/** @type {InputEvent} */ event) => event.isComposing || this.#typed(),
+      oncompositionend: () => this.#typed(),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => {
+        if (event.key === "Enter" && !event.isComposing && !event.ctrlKey) this.#paintNow();
+      },
+    });
+    this.textRow = h("div", { class: "text-row", hidden: true }, this.textBox);
+    this.noFilling = h("p", { class: "hint segment-why", hidden: true }, t("paint.noFilling"));
 
     this.modelSelect = h("select", {
       "aria-label": t("paint.model"), "data-testid": "model", onchange: () => this.#pickModel(this.modelSelect.value),
@@ -149,15 +179,27 @@ class PaintPage {
       client: app.client("segment"),
       size: () => this.surface.raster,
       took: async (map, name) => {
-        this.surface.setRaster(await readGrey(map));
+        this.layers.setMap(await readGrey(map));
         this.app.toast(t("segment.done", { name }));
       },
       say: (message) => this.#say(message),
       fail: (error) => this.#fail(error),
     });
+    this.photoToSketch = new PhotoToSketch({
+      api: this.api,
+      client: app.client("trace"),
+      size: () => this.surface.raster,
+      took: async (sketch, name) => {
+        this.layers.setSketch(await readGrey(sketch));
+        this.app.toast(t("trace.done", { name }));
+      },
+      say: (message) => this.#say(message),
+      fail: (error) => this.#fail(error),
+    });
     this.inputsRow = h("div", { class: "inputs", role: "group", "aria-label": t("paint.inputs") });
+    this.layers = this.#makeLayers();
+    this.surface = this.layers.map;
     this.#arrange();
-    this.surface = this.#makeSurface();
     this.#setTool("brush");
     this.#setTip({ shape: "circle", size: 16 });
     document.addEventListener("keydown", (event) => this.#shortcut(event));
@@ -166,10 +208,12 @@ class PaintPage {
 
   /** Label colours by id, as the surface asks for them. @type {Map<number, [number, number, number, number]>} */
   #colors = new Map();
-  /** Counts changes of the map, so that an unchanged one is not sent again. */
-  #version = 0;
-  /** @type {{version: number, id: string} | null} the map as the server has it */
-  #sent = null;
+  /** Counts changes of map and sketch, so that an unchanged one is not sent again. */
+  #versions = { map: 0, sketch: 0 };
+  /** What the server has. @type {{[layer: string]: {version: number, id: string}}} */
+  #sent = {};
+  /** @type {ReturnType<typeof setTimeout> | null} */
+  #typing = null;
   /** Pictures that styles are taken from, by id: a server that was started anew has to get them again.
    * @type {Map<string, Blob>} */
   #stylePictures = new Map();
@@ -185,6 +229,8 @@ class PaintPage {
   #before = "brush";
   /** @type {{[input: string]: boolean}} inputs that the person switched on or off */
   #inputs = { map: true, sketch: true, text: true, style: true };
+  /** What is said beside each switch. @type {Map<"map" | "sketch" | "text" | "style", HTMLElement>} */
+  #notes = new Map();
   /** @type {Layout[]} */
   #layouts = [];
 
@@ -218,15 +264,16 @@ class PaintPage {
               h("div", { class: "card-head" },
                 h("h2", null, t("paint.map")),
                 h("div", { class: "row tight" }, this.undoButton, this.redoButton,
-                  button("trash", t("paint.clear"), () => this.surface.clear(), { bare: true, class: "quiet" })),
+                  button("trash", t("paint.clear"), () => this.layers.active.clear(), { bare: true, class: "quiet" })),
                 h("div", { class: "row tight tips", role: "group", "aria-label": t("paint.tip") }, ...this.tipButtons),
                 h("div", { class: "row size-row" }, this.sizeSlider, this.sizeOut)),
+              this.layers.row,
               this.surfaceBox,
               h("div", { class: "card-foot" }, this.pointer, this.underlayRow,
                 h("div", { class: "row tight zoom" },
-                  view("minus", t("paint.zoomOut"), () => this.surface.zoomBy(1 / 1.5)),
-                  view("fit", t("paint.fit"), () => this.surface.fit()),
-                  view("plus", t("paint.zoomIn"), () => this.surface.zoomBy(1.5))))),
+                  view("minus", t("paint.zoomOut"), () => this.layers.active.zoomBy(1 / 1.5)),
+                  view("fit", t("paint.fit"), () => this.layers.active.fit()),
+                  view("plus", t("paint.zoomIn"), () => this.layers.active.zoomBy(1.5))))),
             h("div", { class: "arrows" }, this.nowButton, this.backButton),
             h("section", { class: "card picture-card", "aria-label": t("paint.picture") },
               h("div", { class: "card-head" }, h("h2", null, t("paint.picture")), this.followSwitch.root),
@@ -238,31 +285,53 @@ class PaintPage {
               file("download", t("paint.saveColours"), () => this.#saveColours(), t("paint.saveColoursHint")),
               file("photo", t("paint.openUnderlay"), () => this.#openUnderlay()),
               this.photoToMap.button,
+              this.photoToSketch.root,
               h("div", { class: "row of-picture" }, this.keepButton, this.savePictureButton),
-              this.photoToMap.why)),
-          h("div", { class: "under" }, this.inputsRow, this.styles.root))),
+              this.photoToMap.why, this.noFilling)),
+          h("div", { class: "under" },
+            h("div", { class: "input-line" }, this.inputsRow, this.textRow), this.styles.root))),
     );
     dropFiles(this.surfaceBox, (dropped) => this.#openDropped(dropped));
   }
 
-  #makeSurface() {
+  #makeLayers() {
+    const layers = new SketchLayer(this.surfaceBox, (box) => this.#makeSurface(box));
+    const { surface } = layers;
+    surface.addEventListener("stroke", () => {
+      this.#partChanged("sketch");
+      if (this.#follows) this.follower.drawing();
+    });
+    surface.addEventListener("change", () => {
+      this.#partChanged("sketch");
+      this.#styleChanged();
+    });
+    surface.addEventListener("hover", (event) => {
+      const at = /** @type {CustomEvent<{x: number, y: number, id: number} | null>} */ (event).detail;
+      this.#showPencil(at);
+    });
+    layers.addEventListener("history", () => this.#showHistory());
+    layers.addEventListener("layer", () => this.#showLayer());
+    return layers;
+  }
+
+  /** @param {HTMLElement} box */
+  #makeSurface(box) {
     const [height, width] = this.model.size ?? [256, 256];
-    const surface = new Surface(this.surfaceBox, {
+    const surface = new Surface(box, {
       width,
       height,
-      color: (id) => this.#colors.get(id) ?? [255, 0, 255, 255], // an id that is no label's: seen at once
+      color: (id) => this.#shown(this.#colors.get(id) ?? [255, 0, 255, 255]), // no label's id: seen at once
       label: (id) => this.palette.nameOf(id),
       ariaLabel: t("paint.surface"),
       description: t("paint.surfaceHelp"),
     });
     surface.canvas.dataset.testid = "map";
     surface.addEventListener("stroke", () => {
-      this.#mapChanged();
+      this.#partChanged("map");
       if (this.#follows) this.follower.drawing();
     });
     surface.addEventListener("change", () => {
-      this.#mapChanged();
-      this.#showHistory();
+      this.#partChanged("map");
       this.#showSize();
       if (this.#follows) this.follower.finished();
       else this.#say(t("paint.stale"));
@@ -290,7 +359,7 @@ class PaintPage {
     if (blob) {
       try {
         const project = await readProject(blob);
-        if (new Set(project.ids).size > 1) {
+        if (new Set(project.ids).size > 1 || project.sketch || project.text) {
           await this.#restore(project, false);
           restored = true;
         }
@@ -309,10 +378,12 @@ class PaintPage {
    * @param {import("./main.js").Parameters} parameters `model`: an id to open; `entry`: of the gallery, to go on with
    */
   async shown(parameters) {
-    const models = (await this.app.models()).filter((model) => model.kind === "map");
+    this.all = await this.app.models();
+    const models = this.all.filter(paints);
     if (models.length) this.models = models;
     this.#showModels();
     this.photoToMap.setModel(this.model); // a segmenter may have come, or gone
+    this.photoToSketch.setModel(this.model, this.all);
     try {
       const { entry } = parameters;
       const id = entry?.recipe.model ?? entry?.model ?? parameters.model;
@@ -323,10 +394,7 @@ class PaintPage {
       }
       // Small pictures were given up when the page was left.
       if (this.#follows) this.follower.finished();
-      if (entry?.recipe.map) {
-        this.surface.setRaster(await readGrey(await this.api.picture(entry.recipe.map)));
-        await this.#takeStyle(entry.recipe.style ?? { seed: 0 });
-      }
+      if (entry?.recipe.kind === "paint") await this.#takeRecipe(entry.recipe);
     } catch (error) {
       this.#fail(error);
     }
@@ -341,12 +409,12 @@ class PaintPage {
 
   /** @param {Model} model */
   async #setModel(model) {
-    const labels = /** @type {LabelSet} */ (model.label_set);
+    const labels = model.label_set ?? NO_LABELS;
     const before = this.palette.labels;
     const last = this.model;
     const ink = before.find((label) => label.id === this.palette.chosen)?.name;
     this.model = model;
-    this.#sent = null;
+    this.#sent = {};
     const unknown = unknownOf(labels);
     this.#colors = new Map([...labels.labels, ...(unknown ? [unknown] : [])]
       .map((label) => [label.id, [label.color[0], label.color[1], label.color[2], 255]]));
@@ -360,18 +428,23 @@ class PaintPage {
       const { width, height, data } = this.surface.raster;
       const map = Raster.from(width, height, data.map((id) => table[id]));
       const ofModel = last.size !== null && last.size[0] === height && last.size[1] === width;
-      this.surface.setRaster(ofModel && model.size ? resized(map, model.size[1], model.size[0]) : map, { history: false });
+      this.layers.setMap(ofModel && model.size ? resized(map, model.size[1], model.size[0]) : map, { history: false });
     } else {
       const [height, width] = model.size ?? [256, 256];
-      this.surface.setRaster(new Raster(width, height, this.surface.paper), { history: false });
+      this.layers.setMap(new Raster(width, height, this.surface.paper), { history: false });
     }
-    this.surface.recolor();
+    this.root.classList.toggle("no-map", !model.label_set);
     const first = labels.labels.find((label) => label.name === ink) ??
       labels.labels.find((label) => /^tree/i.test(label.name)) ?? labels.labels[0];
     this.palette.choose(first.id);
     this.#chose(first.id);
     this.styles.setModel(model);
     this.photoToMap.setModel(model);
+    this.photoToSketch.setModel(model, this.all);
+    this.noFilling.hidden = model.kind !== "mixed";
+    const back = t(model.kind === "mixed" ? "paint.toParts" : "paint.toUnderlay");
+    this.backButton.title = back;
+    this.backButton.setAttribute("aria-label", back);
     this.#showInputs();
     this.#showModels();
     this.#showSize();
@@ -394,7 +467,7 @@ class PaintPage {
     // A map of which the new model knows nearly nothing is no beginning.
     const { data } = this.surface.raster;
     const open = data.reduce((sum, each) => sum + Number(each === this.surface.paper), 0);
-    if (open > data.length / 2) await this.#firstMap();
+    if (model.label_set && open > data.length / 2) await this.#firstMap();
     this.#saveSoon();
     this.follower.finished();
   }
@@ -409,7 +482,7 @@ class PaintPage {
    */
   async #takeLayout(layout, history = true) {
     try {
-      this.surface.setRaster(await readGrey(await this.api.picture(layout.map)), { history });
+      this.layers.setMap(await readGrey(await this.api.picture(layout.map)), { history });
     } catch (error) {
       this.#fail(error);
     }
@@ -493,16 +566,17 @@ class PaintPage {
   #resize(width, height) {
     const { raster } = this.surface;
     if (width === raster.width && height === raster.height) return;
-    this.surface.setRaster(resized(raster, width, height));
-    this.surface.fit();
+    this.layers.setMap(resized(raster, width, height));
+    this.layers.active.fit();
   }
 
   // ---------------------------------------------------------------- tools
 
   /** @param {Tool} tool */
   #setTool(tool) {
-    if (this.surface.tool !== "eyedropper" && this.surface.tool !== "hand") this.#before = this.surface.tool;
-    this.surface.tool = tool;
+    const { active } = this.layers;
+    if (active.tool !== "eyedropper" && active.tool !== "hand") this.#before = active.tool;
+    active.tool = tool;
     for (const each of this.toolButtons) {
       const chosen = each.dataset.tool === tool;
       each.setAttribute("aria-pressed", String(chosen));
@@ -523,7 +597,7 @@ class PaintPage {
   /** @param {import("./canvas/tools.js").Tip} tip */
   #setTip(tip) {
     const size = Math.max(1, Math.min(MOST_TIP, Math.round(tip.size)));
-    this.surface.tip = { shape: tip.shape, size };
+    this.layers.active.tip = { shape: tip.shape, size };
     this.sizeSlider.value = String(size);
     fill(this.sizeOut, `${size} px`);
     for (const each of this.tipButtons) each.setAttribute("aria-pressed", String(each.dataset.tip === tip.shape));
@@ -531,6 +605,7 @@ class PaintPage {
 
   /** @param {number} id */
   #chose(id) {
+    this.layers.setLayer(this.model.label_set ? "map" : "sketch");
     this.surface.ink = id;
     this.palette.used(id);
     if (["eraser", "eyedropper", "hand"].includes(this.surface.tool)) {
@@ -542,6 +617,9 @@ class PaintPage {
 
   /** @param {{x: number, y: number, id: number} | null} at */
   #showPointer(at) {
+    if (!at && this.layers.layer === "sketch") {
+      return fill(this.pointer, t(this.layers.active.tool === "eraser" ? "layer.rubber" : "layer.pencil"));
+    }
     const id = at ? at.id : this.surface.ink;
     const color = this.#colors.get(id);
     const box = h("span", { class: "swatch", "aria-hidden": "true" });
@@ -550,9 +628,28 @@ class PaintPage {
     fill(this.pointer, box, at ? t("paint.pixel", { label, x: at.x, y: at.y }) : t("paint.nowInk", { label }));
   }
 
+  /** @param {{x: number, y: number, id: number} | null} at */
+  #showPencil(at) {
+    if (!at) return this.#showPointer(null);
+    const what = t(at.id ? "layer.line" : "layer.paper");
+    fill(this.pointer, t("layer.pixel", { what, x: at.x, y: at.y }));
+  }
+
+  /** Tools and tip of the layer that is drawn on. */
+  #showLayer() {
+    const { active, layer } = this.layers;
+    for (const each of this.toolButtons) {
+      each.disabled = layer === "sketch" && !SKETCHING.includes(/** @type {Tool} */ (each.dataset.tool));
+    }
+    this.#setTool(active.tool);
+    this.#setTip(active.tip);
+    this.#showPointer(null);
+    this.#showHistory();
+  }
+
   #showHistory() {
-    this.undoButton.disabled = !this.surface.canUndo;
-    this.redoButton.disabled = !this.surface.canRedo;
+    this.undoButton.disabled = !this.layers.canUndo;
+    this.redoButton.disabled = !this.layers.canRedo;
   }
 
   /** @param {KeyboardEvent} event */
@@ -568,21 +665,23 @@ class PaintPage {
     }
     if (target.matches("input:not([type=range], [type=checkbox]), textarea, select")) return;
     const key = event.key.toLowerCase();
-    const { size } = this.surface.tip;
+    const { tip } = this.layers.active;
+    const { size } = tip;
     /** @type {(() => void) | undefined} */
     let act;
     if (control && !event.altKey) {
-      if (key === "z") act = () => (event.shiftKey ? this.surface.redo() : this.surface.undo());
-      if (key === "y") act = () => this.surface.redo();
+      if (key === "z") act = () => (event.shiftKey ? this.layers.redo() : this.layers.undo());
+      if (key === "y") act = () => this.layers.redo();
     } else if (!event.altKey) {
       const tool = TOOLS.find(([, letter]) => letter.toLowerCase() === key);
-      if (tool) act = () => this.#setTool(tool[0]);
+      if (tool && (this.layers.layer === "map" || SKETCHING.includes(tool[0]))) act = () => this.#setTool(tool[0]);
+      if (key === "s") act = () => this.layers.swap();
       // Small tips change by a pixel, large ones by a share of what they are.
-      if (key === "[") act = () => this.#setTip({ ...this.surface.tip, size: Math.min(size - 1, size / 1.2) });
-      if (key === "]") act = () => this.#setTip({ ...this.surface.tip, size: Math.max(size + 1, size * 1.2) });
+      if (key === "[") act = () => this.#setTip({ ...tip, size: Math.min(size - 1, size / 1.2) });
+      if (key === "]") act = () => this.#setTip({ ...tip, size: Math.max(size + 1, size * 1.2) });
       if (key === "/") act = () => this.palette.search.focus();
       if (key === "?") act = () => this.#showShortcuts();
-      if (key === "escape") act = () => this.surface.cancel();
+      if (key === "escape") act = () => this.layers.active.cancel();
       if (key === "enter" && !target.closest("button, a, input, [role=application]")) act = () => this.#paintNow();
     }
     if (!act) return;
@@ -601,6 +700,7 @@ class PaintPage {
       h("table", { class: "shortcuts" }, h("tbody", null,
         ...TOOLS.map(([tool, key]) => row([key], t(`paint.${tool}`))),
         row(["[", "]"], t("paint.keySize")),
+        row(["S"], t("layer.swap")),
         row(["Ctrl+Z"], t("paint.undo")),
         row(["Ctrl+Shift+Z", "|", "Ctrl+Y"], t("paint.redo")),
         row(["Ctrl+Enter", "|", "Enter"], t("paint.keyNow")),
@@ -614,60 +714,119 @@ class PaintPage {
 
   // ---------------------------------------------------------------- inputs of the model
 
+  /** Whether an input counts. @param {"map" | "sketch" | "text" | "style"} name */
+  #on(name) {
+    const need = this.model.inputs[name] ?? "no";
+    return need === "required" || (need === "optional" && this.#inputs[name]);
+  }
+
   #showInputs() {
-    this.inputSwitches = /** @type {const} */ (["map", "sketch", "text", "style"]).map((name) => {
+    this.inputSwitches = INPUTS.map((name) => {
       const need = this.model.inputs[name] ?? "no";
-      const on = need === "required" || (need === "optional" && this.#inputs[name]);
-      const note = h("span", { class: "hint" });
-      const say = (/** @type {boolean} */ now) => fill(note, need === "required" ? t(`input.${name}Required`)
-        : need === "no" ? t(`input.${name}No`) : t(now ? "input.on" : "input.off"));
-      say(on);
-      const { root, input } = switchBox(t(`input.${name}`), on, (now) => {
+      const note = h("span", { class: "hint", id: `input-note-${name}` });
+      this.#notes.set(name, note);
+      const { root, input } = switchBox(t(`input.${name}`), this.#on(name), (now) => {
         this.#inputs[name] = now;
-        say(now);
-        if (name === "style") this.styles.setOn(now);
+        this.#inputSwitched();
+        if (name === "sketch" && now) this.layers.setLayer("sketch");
         this.#styleChanged();
       }, { disabled: need !== "optional" });
       input.setAttribute("aria-label", t(`input.${name}`));
-      const id = `input-note-${name}`;
-      note.id = id;
-      input.setAttribute("aria-describedby", id);
+      input.setAttribute("aria-describedby", note.id);
       return h("div", { class: `input ${need}` }, root, note);
     });
     fill(this.inputsRow, ...this.inputSwitches);
-    this.styles.setOn(this.#inputs.style);
+    this.textRow.hidden = (this.model.inputs.text ?? "no") === "no";
+    this.#inputSwitched();
+  }
+
+  /** What follows from the switches. */
+  #inputSwitched() {
+    // In a model that takes no style picture, chance remains.
+    this.styles.setOn(this.#on("style") || (this.model.inputs.style ?? "no") === "no");
+    this.layers.offer({ map: this.model.label_set !== null, sketch: this.#on("sketch") });
+    this.textBox.disabled = !this.#on("text");
+    this.surface.recolor();
+    this.#noteInputs();
+  }
+
+  #noteInputs() {
+    for (const [name, note] of this.#notes) {
+      const need = this.model.inputs[name] ?? "no";
+      fill(note, t(need === "required" ? `input.${name}Required` : need === "no" ? `input.${name}No`
+        : !this.#on(name) ? "input.off" : this.#empty(name) ? `input.${name}Empty` : "input.on"));
+    }
+  }
+
+  /** Whether an input that is on has nothing in it. @param {"map" | "sketch" | "text" | "style"} name */
+  #empty(name) {
+    if (name === "sketch") return this.layers.blank;
+    if (name === "text") return !this.textBox.value.trim();
+    return name === "style" && this.model.kind === "mixed" && !picturesOf(this.styles.style).length;
+  }
+
+  /** A colour of the map as it is shown: faint where it does not count. @param {[number, number, number, number]} c */
+  #shown(c) {
+    if (this.#on("map")) return c;
+    const [red, green, blue] = c.map((value) => Math.round(255 + (value - 255) * FADED));
+    return [red, green, blue, c[3]];
+  }
+
+  #typed() {
+    if (this.#typing !== null) clearTimeout(this.#typing);
+    this.styles.stop();
+    this.#typing = setTimeout(() => this.#styleChanged(), TYPING_MS);
   }
 
   // ---------------------------------------------------------------- the picture
 
-  #mapChanged() {
-    this.#version++;
+  /** @param {"map" | "sketch"} name */
+  #partChanged(name) {
+    this.#versions[name]++;
     this.styles.stop();
   }
 
+  /** Something else than the map is another. */
   #styleChanged() {
+    this.#noteInputs();
     if (this.#follows) this.follower.finished();
     else this.#say(t("paint.stale"));
     this.#saveSoon();
   }
 
   #paintNow() {
-    this.surface.cancel();
+    this.layers.active.cancel();
     this.follower.finished();
   }
 
   /**
-   * The map as the server knows it, sent if it has changed.
+   * Map or sketch as the server knows it, sent if it has changed.
    *
+   * @param {"map" | "sketch"} name
    * @param {AbortSignal} signal
    */
-  async #mapId(signal) {
-    const version = this.#version;
-    if (this.#sent?.version !== version) {
-      const { id } = await this.api.upload(await encodeGrey(this.surface.raster), "map", signal);
-      this.#sent = { version, id };
+  async #idOf(name, signal) {
+    const version = this.#versions[name];
+    if (this.#sent[name]?.version !== version) {
+      const file = name === "map" ? await encodeGrey(this.surface.raster) : await this.layers.file();
+      this.#sent[name] = { version, id: (await this.api.upload(file, name, signal)).id };
     }
-    return this.#sent.id;
+    return this.#sent[name].id;
+  }
+
+  /**
+   * What counts now.
+   *
+   * @param {AbortSignal} signal
+   * @returns {Promise<Parts>}
+   */
+  async #parts(signal) {
+    const text = this.textBox.value.trim();
+    return {
+      map: this.#on("map") ? await this.#idOf("map", signal) : null,
+      sketch: this.#on("sketch") && !this.layers.blank ? await this.#idOf("sketch", signal) : null,
+      text: this.#on("text") && text ? text : null,
+    };
   }
 
   /** @param {AbortSignal} signal */
@@ -675,48 +834,50 @@ class PaintPage {
     const began = performance.now();
     const { model } = this;
     try {
-      let map = await this.#mapId(signal);
-      const ask = () => this.api.paint(model.id, this.#request(map, this.styles.style, this.client), signal);
+      const versions = JSON.stringify(this.#versions);
+      let parts = await this.#parts(signal);
+      const ask = () => this.api.paint(model.id, this.#request(parts, this.styles.style, this.client), signal);
       let made;
       try {
         made = await ask();
       } catch (error) {
         if (!(error instanceof ApiError) || error.code !== "no-such-picture") throw error;
         // The server was started anew, or forgot what was long unused: it gets all of it again.
-        this.#sent = null;
+        this.#sent = {};
         await this.#sendStylePictures(signal);
-        map = await this.#mapId(signal);
+        parts = await this.#parts(signal);
         made = await ask();
       }
       if (!made || signal.aborted || model !== this.model) return;
       const bitmap = await createImageBitmap(made.blob);
       this.#show(made, bitmap);
       this.#say(t("paint.took", { s: ((performance.now() - began) / 1000).toFixed(2) }));
-      if (this.#sent?.version === this.#version) this.styles.painted(map, bitmap);
+      if (versions === JSON.stringify(this.#versions)) this.styles.painted(JSON.stringify(parts), bitmap);
     } catch (error) {
       if (!(error instanceof DOMException && error.name === "AbortError")) this.#fail(error);
     }
   }
 
   /**
-   * @param {string} map
+   * @param {Parts} parts
    * @param {import("./api.js").Style} style
    * @param {string} client
    */
-  #request(map, style, client) {
-    return { map, style: (this.model.inputs.style ?? "no") === "no" ? null : style, client };
+  #request(parts, style, client) {
+    const chance = this.model.kind === "mixed" || (this.model.inputs.style ?? "no") !== "no";
+    return { ...parts, style: chance ? style : null, client };
   }
 
   /**
    * @param {import("./api.js").Style} style
-   * @param {string} map
+   * @param {Parts} parts
    * @param {AbortSignal} signal
    * @returns {Promise<Blob | null>}
    */
-  async #paintSmall(style, map, signal) {
+  async #paintSmall(style, parts, signal) {
     if (this.follower.busy) return null;
     try {
-      const made = await this.api.paint(this.model.id, this.#request(map, style, this.smallClient), signal);
+      const made = await this.api.paint(this.model.id, this.#request(parts, style, this.smallClient), signal);
       return made?.blob ?? null;
     } catch {
       return null; // a small picture is missing: nothing that a person has to hear of
@@ -802,6 +963,27 @@ class PaintPage {
     this.styles.choose(style);
   }
 
+  /**
+   * Go on with what a picture of the gallery was painted by.
+   *
+   * @param {{[field: string]: any}} recipe
+   */
+  async #takeRecipe(recipe) {
+    const used = (/** @type {string} */ name) => Boolean(recipe[name]) && (recipe.use?.includes(name) ?? true);
+    const rasters = await Promise.all(["map", "sketch"].map(async (name) =>
+      used(name) ? readGrey(await greyFile(await this.api.picture(recipe[name]))) : null));
+    this.layers.together(() => {
+      if (rasters[0]) this.layers.setMap(rasters[0]);
+      if (rasters[1]) this.layers.setSketch(rasters[1]);
+    });
+    if (this.model.kind === "mixed") {
+      this.#inputs = { map: used("map"), sketch: used("sketch"), text: used("text"), style: used("style") };
+      if (used("text")) this.textBox.value = recipe.text;
+    }
+    await this.#takeStyle(recipe.style ?? { seed: 0 });
+    this.#showInputs();
+  }
+
   // ---------------------------------------------------------------- underlay
 
   async #openUnderlay() {
@@ -809,8 +991,30 @@ class PaintPage {
     if (file) await this.#takeUnderlay(file);
   }
 
-  async #pictureToUnderlay() {
-    if (this.#made) await this.#takeUnderlay(this.#made.blob);
+  /** The picture as underlay; of a model that takes more, with its map and its sketch. */
+  async #copyBack() {
+    if (!this.#made) return;
+    const { blob, id } = this.#made;
+    const { model } = this;
+    await this.#takeUnderlay(blob);
+    if (model.kind !== "mixed") return;
+    this.backButton.disabled = true;
+    try {
+      const map = this.photoToMap.fits ? await this.photoToMap.of(id) : null;
+      const sketch = (model.inputs.sketch ?? "no") === "no" ? null : await this.photoToSketch.of(id);
+      const rasters = [map && await readGrey(map), sketch && await readGrey(sketch)];
+      if (model !== this.model) return; // its ids would mean other things
+      this.layers.together(() => {
+        if (rasters[0]) this.layers.setMap(rasters[0]);
+        if (rasters[1]) this.layers.setSketch(rasters[1]);
+      });
+      const came = [map && t("input.map"), sketch && t("input.sketch")].filter(Boolean).join(t("segment.and"));
+      if (came) this.app.toast(t("paint.copied", { parts: came }));
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.backButton.disabled = false;
+    }
   }
 
   /** @param {Blob} blob */
@@ -858,7 +1062,7 @@ class PaintPage {
     try {
       const { id } = await this.api.upload(file, "map");
       const { map } = await this.api.map(this.model.id, id);
-      this.surface.setRaster(await readGrey(await this.api.picture(map)));
+      this.layers.setMap(await readGrey(await this.api.picture(map)));
       this.app.toast(t("paint.opened", { name: file.name }));
     } catch (error) {
       this.#fail(error);
@@ -910,8 +1114,8 @@ class PaintPage {
       ids: data,
       style,
       styles: earlier,
-      sketch: null,
-      text: "",
+      sketch: this.layers.blank ? null : await dataUrlOf(await this.layers.file()),
+      text: this.textBox.value,
       inputs: { ...this.#inputs },
       underlay: this.#underlay ? { ...this.#underlay, opacity: this.surface.opacity } : null,
       seed: 0,
@@ -949,6 +1153,7 @@ class PaintPage {
    * @param {boolean} history whether the map before can be brought back
    */
   async #restore(project, history) {
+    const sketch = project.sketch === null ? null : await readGrey(await greyFile(blobOf(project.sketch)));
     const model = this.models.find((each) => each.id === project.model);
     if (!model) this.app.toast(t("paint.noModel", { model: project.model, other: this.model.name }), "error");
     if (model !== this.model || !this.palette.labels.length) await this.#setModel(model ?? this.model);
@@ -957,7 +1162,11 @@ class PaintPage {
     raster.data.forEach((id, i) => {
       if (!this.#colors.has(id)) raster.data[i] = this.surface.paper;
     });
-    this.surface.setRaster(raster, { history });
+    this.layers.together(() => {
+      this.layers.setMap(raster, { history });
+      this.layers.setSketch(sketch, { history });
+    });
+    this.textBox.value = project.text.slice(0, MOST_TEXT);
     for (const [id, url] of Object.entries(project.pictures)) {
       if (!this.#stylePictures.has(id)) this.#stylePictures.set(id, blobOf(url));
     }
@@ -987,21 +1196,24 @@ class PaintPage {
 }
 
 /**
- * The same map with more or fewer pixels; each takes the label nearest to it.
+ * A picture as a grey PNG, as `readGrey` takes it; what is transparent shows white.
  *
- * @param {Raster} raster
- * @param {number} width
- * @param {number} height
+ * @param {Blob} blob
  */
-function resized(raster, width, height) {
-  const made = new Raster(width, height);
-  for (let y = 0; y < height; y++) {
-    const row = Math.floor(((y + 0.5) * raster.height) / height) * raster.width;
-    for (let x = 0; x < width; x++) {
-      made.data[y * width + x] = raster.data[row + Math.floor(((x + 0.5) * raster.width) / width)];
-    }
-  }
-  return made;
+async function greyFile(blob) {
+  const grey = await readGrey(blob).catch(() => null);
+  if (grey) return blob;
+  const picture = await createImageBitmap(blob);
+  const canvas = h("canvas", { width: picture.width, height: picture.height });
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("the browser gives no canvas to draw on");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(picture, 0, 0);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  const ids = Uint8Array.from({ length: data.length / 4 }, (_, i) =>
+    Math.round(0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]));
+  return encodeGrey(Raster.from(canvas.width, canvas.height, ids));
 }
 
 /**

@@ -48,6 +48,11 @@ export class PhotoToMap {
   /** @type {import("./api.js").Model | null} */
   #model = null;
 
+  /** Whether there is a segmenter for the model. */
+  get fits() {
+    return !this.button.hidden;
+  }
+
   /**
    * Offer what there is for a model.
    *
@@ -59,6 +64,7 @@ export class PhotoToMap {
       this.why.hidden = true;
     }
     this.#model = model;
+    if (!model.label_set) return; // it takes no map
     try {
       const { segmenters, unfit } = await this.options.api.segmenters(model.id);
       if (model !== this.#model) return;
@@ -71,6 +77,19 @@ export class PhotoToMap {
     }
   }
 
+  /**
+   * A map of a picture that the server has.
+   *
+   * @param {string} picture its id
+   * @returns {Promise<Blob | null>} null: superseded
+   */
+  async of(picture) {
+    const { api, client, size } = this.options;
+    const { width, height } = size();
+    const id = /** @type {import("./api.js").Model} */ (this.#model).id;
+    return (await api.photoToMap(id, { picture, size: [height, width], client }))?.blob ?? null;
+  }
+
   async #choose() {
     const file = await chooseFile("image/*");
     if (file) await this.#make(file);
@@ -80,15 +99,13 @@ export class PhotoToMap {
   async #make(file) {
     const id = this.#model?.id;
     if (!id) return;
-    const { api, client, say } = this.options;
+    const { api, say } = this.options;
     this.button.disabled = true;
     say(t("segment.busy"));
     try {
-      const picture = (await api.upload(file, "photo")).id;
-      const { width, height } = this.options.size();
-      const made = await api.photoToMap(id, { picture, size: [height, width], client });
+      const made = await this.of((await api.upload(file, "photo")).id);
       // For another model by now the ids would mean other things.
-      if (made && id === this.#model?.id) await this.options.took(made.blob, file.name);
+      if (made && id === this.#model?.id) await this.options.took(made, file.name);
     } catch (error) {
       this.options.fail(error);
     } finally {

@@ -196,7 +196,7 @@ export class StylePanel {
   setModel(model) {
     this.stop();
     this.#pictures.clear();
-    this.#takes = (model.inputs.style ?? "no") !== "no";
+    this.#takes = (model.inputs.style ?? "no") !== "no" || model.kind === "mixed"; // of chance, at least
     const pictures = model.style_picture ?? true;
     this.#uploadButton.hidden = !pictures;
     const usable = (/** @type {Style | null} */ style) => style !== null && (pictures || !picturesOf(style).length);

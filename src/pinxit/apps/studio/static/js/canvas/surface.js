@@ -224,6 +224,16 @@ export class Surface extends EventTarget {
     return this.#history.canRedo;
   }
 
+  /** What part is seen: for another surface of the same size, to show the same. */
+  get view() {
+    return { scale: this.#scale, left: this.#left, top: this.#top, fitted: this.#fitted };
+  }
+
+  set view({ scale, left, top, fitted }) {
+    this.#fitted = fitted;
+    this.#look(scale, left, top);
+  }
+
   /** CSS px per raster px. */
   get scale() {
     return this.#scale;

@@ -137,8 +137,8 @@ def _folder(name: str, repository: str, where: str) -> Path:
     part = r"\w(?:[\w.-]*\w)?"  # of a name, which no path is
     if not re.fullmatch(f"{part}/{part}", repository, re.ASCII):
         raise expected(thing, "not there", "a folder, or a name as OWNER/MODEL", "check the path")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports] - an extra
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError  # pyright: ignore[reportMissingImports] - an extra
 
     try:
         return Path(snapshot_download(repository, local_files_only=True))
@@ -158,7 +158,11 @@ class _Clip:
             advice = f"try sentence:{name.partition(':')[2]}, or choose another"
             raise expected(thing, f"a model of type {kind!r}", "a CLIP model", advice)
         with _opening(thing):
-            from transformers import CLIPConfig, CLIPTextConfig, CLIPTextModelWithProjection
+            from transformers import (  # pyright: ignore[reportMissingImports] - an extra
+                CLIPConfig,
+                CLIPTextConfig,
+                CLIPTextModelWithProjection,
+            )
 
             if kind == "clip":
                 whole: Any = CLIPConfig.from_pretrained(folder, **_LOCAL)
@@ -193,7 +197,7 @@ class _Sentence:
         limits = _json(own, thing) if own.is_file() else {}
         self._lower = limits.get("do_lower_case") is True
         with _opening(thing):
-            from transformers import AutoModel
+            from transformers import AutoModel  # pyright: ignore[reportMissingImports] - an extra
 
             self._tokenizer, self._network = _read(home, AutoModel)
             self._dense = nn.Sequential(*(_dense(part, thing) for part in dense)).eval().requires_grad_(False)
@@ -251,7 +255,7 @@ def unit_mean_square(x: Tensor) -> Tensor:
 @contextmanager
 def _opening(thing: str) -> Iterator[None]:
     """What transformers says of a folder that it cannot read, in one line; else it is silent."""
-    from transformers.utils import logging
+    from transformers.utils import logging  # pyright: ignore[reportMissingImports] - an extra
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -274,7 +278,7 @@ def _opening(thing: str) -> Iterator[None]:
 
 
 def _read(folder: Path, model: Any, **options: Any) -> tuple[Any, Any]:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer  # pyright: ignore[reportMissingImports] - an extra
 
     tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
     options |= {"use_safetensors": True, "output_loading_info": True}

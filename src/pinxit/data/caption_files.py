@@ -132,7 +132,10 @@ def scan_captioned(folder: Path | None, split: str = "train") -> FoundCaptions:
     else:
         inside = ", ".join(sorted(path.name for path in folder.iterdir())[:6]) or "nothing"
         raise expected(
-            f"data folder '{folder}'", f"a folder with {inside}", f"one of captions: {FORMS}", "rename its files"
+            f"data folder '{folder}'",
+            f"a folder with {inside}",
+            f"one of captions: {FORMS}",
+            "write captions.jsonl, or rename its files",
         )
     if not (found.items or found.faults or found.no_photo or found.no_caption):
         raise expected(f"split {split!r} of '{folder}'", "empty", "photos and captions", "name another")

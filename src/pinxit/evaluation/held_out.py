@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pinxit.data.augment import Preprocess
-from pinxit.data.captions import Captioned, find_captioned, still
+from pinxit.data.captions import Captioned, find_captioned, splits_of_captions, still
 from pinxit.data.folders import Item, find, splits
 from pinxit.data.images import to_image
 from pinxit.data.kinds import Kind
@@ -168,7 +168,9 @@ def held_out(
         PinxitError: the model takes no conditions, or gives no 8-bit pictures; or the data is not what it takes.
     """
     if file.method in ("stackgan", "ganintcls"):
-        split = split or SPLITS[0]  # which a test split serves as where there is no other
+        if split is None and (present := splits_of_captions(data)):
+            split = _first([name.rstrip("0123456789") for name in present], data)  # COCO's end in a year
+        split = split or SPLITS[0]
         items = find_captioned(data, split)
         side = int(file.config.get("size", FIRST)) if file.config.get("stages") == 2 else FIRST
         height, width = size or (side, side)
@@ -176,6 +178,10 @@ def held_out(
             raise expected("--size", f"{width}x{height}", "as wide as high, as the model's pictures", "correct it")
         number = len(items) if most is None else most
         return Sentences(_some(items, most), number, (height, width), split)
+    if file.method == "gawwn":
+        want = "one that needs no place, or a folder of its pictures"
+        remedy = "paint captions with `pinxit sample`, and evaluate their folder with --captions and --matcher"
+        raise expected("what is to be evaluated", "a model of gawwn", want, remedy)
     if file.method not in ("spade", "deeplabv3", "pix2pix", "pix2pixhd", "cyclegan"):
         want = "one that paints held-out conditions: spade, pix2pixhd, pix2pix, cyclegan or stackgan"
         raise expected("what is to be evaluated", f"a model of {file.method}", want, "evaluate a folder of pictures")

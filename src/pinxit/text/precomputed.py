@@ -84,7 +84,7 @@ def read_precomputed(folder: Path, *, width: int | None = None) -> Precomputed:
         width = width or found.shape[1]
         if found.shape[1] != width:
             got = f"of {found.shape[1]} numbers a caption"
-            advice = "give embeddings of the encoder that the model was trained with"
+            advice = "give embeddings of one and the same encoder"
             raise expected(f"embeddings of '{name}' in '{path}'", got, f"{width}", advice)
     numbers: list[int] = []
     if classes_file.is_file():

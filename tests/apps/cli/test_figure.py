@@ -42,4 +42,4 @@ def test_pictures_stand_beside_and_below_their_texts() -> None:
     assert (page[: rows.min()] < 128).any()  # titles above
     assert (page[:, : columns.min()] < 128).any()  # and texts beside
     small = figure([[Image.new("RGB", (16, 16))]])
-    assert small.size == (96, 96)
+    assert small.size == (128, 128)

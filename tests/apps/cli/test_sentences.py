@@ -200,6 +200,65 @@ def test_other_methods_paint_sentences_too(here: Path, pinxit: Pinxit) -> None:
     assert "networks of model 'birds' (stackgan)" in " ".join(ran.out.split())
 
 
+@pytest.mark.parametrize(
+    ("where", "here_or_there"),
+    [
+        ("box", ["--box=0,0,0.4,0.4", "--box=0.6,0.6,0.4,0.4"]),
+        ("points", ["--points=beak=0.2,0.2", "--points=beak=0.8,0.8"]),
+    ],
+)
+def test_gawwn_is_told_where(here: Path, pinxit: Pinxit, where: str, here_or_there: list[str]) -> None:
+    save_gawwn(where)
+    for out, place in zip(("a.png", "b.png"), here_or_there, strict=True):
+        option, _, value = place.partition("=")
+        given = value.split(",") if where == "box" else [value]
+        ran = pinxit("sample", "where", "a bird", option, *given, "--n", 1, "--out", out, "--device", "cpu")
+        assert (ran.status, ran.err) == (0, "")
+    assert (pixels(Path("a.png")) != pixels(Path("b.png"))).any()
+    given = here_or_there[0].partition("=")[2]
+    ends = [
+        "--from",
+        "a bird",
+        "--to",
+        "a dog",
+        "--steps",
+        2,
+        f"--{where}",
+        *(given.split(",") if where == "box" else [given]),
+    ]
+    assert pinxit("interpolate", "where", *ends, "--out", "way.png").status == 0
+    ran = pinxit("evaluate", "where", "--data", "plain", "--out", "out")
+    assert ran.status == 2
+    assert "evaluate their folder with --captions and --matcher" in ran.err
+
+
+def save_gawwn(where: str) -> None:
+    """A tiny model of random weights, in the folder `where`."""
+    import torch
+
+    from pinxit.models.gawwn.config import PRESETS
+    from pinxit.models.gawwn.recipe import GAWWNRecipe
+    from pinxit.text.training import Texts
+
+    torch.manual_seed(0)
+    tiny = PRESETS["tiny"]
+    network = dataclasses.replace(tiny.network, where=where)
+    recipe = GAWWNRecipe(network, tiny.training, Texts("built-in", network.text_dim))
+    for weights in recipe.G.parameters():  # that begin small, and make pictures that are nearly all alike
+        weights.data.mul_(3)
+    recipe.model_file().save(Path("where"))
+
+
+def test_sheets_have_no_caption(here: Path, pinxit: Pinxit) -> None:
+    sentences = [f"a {colour} {kind}" for colour in COLOURS for kind in KINDS]
+    Path("said.txt").write_text("\n".join(sentences), encoding="utf-8")
+    assert pinxit("sample", "rough", "--sentences", "said.txt", "--n", 1, "--out", "a", "--device", "cpu").status == 0
+    assert Path("a/sheet.png").is_file()
+    ran = pinxit("evaluate", "a", "--captions", "said.txt", "--matcher", "rough", "--out", "out", "--device", "cpu")
+    assert (ran.status, ran.err) == (0, "")
+    assert "12 painted pictures" in " ".join(ran.out.split())
+
+
 BAD = {
     "sample birds": "SENTENCE is missing, expected what is to be seen; write it behind MODEL",
     "sample birds a red bird": "SENTENCE is 3 arguments, 'a' the first, expected one; put it in quotes",

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from pinxit.evaluation.results import Result, Score
     from pinxit.evaluation.tables import Row
 
+FIGURES = frozenset({"sheet.png", "nearest.png"})
+"""What `pinxit sample` writes beside its pictures."""
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -46,12 +49,12 @@ class Evaluate:
 
     PICTURES is a folder: they are compared with those of --real, and with --segmenter and --maps with the label maps
     that they were painted from. MODEL with --data paints the held-out maps of a data set first (SPADE, pix2pixHD) or
-    translates its held-out pictures (pix2pix, CycleGAN), or paints its held-out captions (StackGAN), into --out; a
-    segmenter (deeplabv3) is held against its maps.
+    translates its held-out pictures (pix2pix, CycleGAN), or paints its held-out captions (StackGAN, GAN-INT-CLS), into
+    --out; a segmenter (deeplabv3) is held against its maps.
 
     Without --metrics swd, ssim and psnr are computed, which need no pretrained network, and what the networks that are
-    named are for: fid and kid with --inception, lpips with --lpips, miou with --segmenter, r-precision of models that
-    paint captions. What a number was measured by is printed below it and is in results.json.
+    named are for: fid and kid with --inception, lpips with --lpips, miou with --segmenter; of models that paint
+    captions r-precision. What a number was measured by is printed below it and is in results.json.
     """
 
     subject: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURES|MODEL")] = None
@@ -168,6 +171,10 @@ def score_pictures(o: Evaluate, device: torch.device, command: str) -> Result:
     size = size_of(o.size)
     least = 1 if o.metrics and set(o.metrics) <= {*OF_ONE_PHOTO, *OF_PAIRS} else 2
     painted = pictures(o.subject, name="pictures", least=least, size=size)
+    if o.captions is not None and (figures := {file.name for file in painted.files} & FIGURES):
+        # Beside the pictures of a sentence `pinxit sample` writes sheets, of which there is no caption.
+        files = [file for file in painted.files if file.name not in figures]
+        painted = pictures(files, name="pictures", least=least, size=size)
     real = None if o.real is None else pictures(o.real, name="real pictures", least=least, size=size)
     maps = None if o.maps is None else pictures(o.maps, name="maps", least=1)
     metrics = o.metrics or by_default(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 GAP, MARGIN = 4, 8
 """Pixels between pictures, and around texts."""
 
-LEAST, MOST = 96, 256
+LEAST, MOST = 128, 256
 """Least and most pixels of a picture's longer side in a figure."""
 
 MOST_LETTERS = 600
@@ -29,7 +29,7 @@ def figure(rows: Sequence[Sequence[Image.Image]], beside: Sequence[str] = (), ab
     from PIL import Image, ImageDraw, ImageFont
 
     width, height = shown_size(rows[0][0].size)
-    letters = max(11, min(16, height // 10))
+    letters = max(12, min(16, height // 10))
     font = ImageFont.load_default(size=letters)
     line = round(1.4 * letters)
     left = max(width, 160) if beside else 0

@@ -234,7 +234,8 @@ class Check:
                 "sentence": sentence,
                 **{
                     f"nearest by {measure}": [
-                        {"photo": str(self.items[near.number].photo), "distance": near.distance} for near in rows[i]
+                        {"photo": str(self.items[near.number].photo.resolve()), "distance": near.distance}
+                        for near in rows[i]
                     ]
                     for measure, rows in self.found().items()
                 },

@@ -52,7 +52,7 @@ class Networks:
 
     inception: str | None = None
     """Weights for fid, kid, is, precision-recall and sifid: pt_inception-2015-12-05-6726825d.pth, or `download` to
-    fetch it once (96 MB); for is also a classifier of one's own, fine-tuned from it."""
+    fetch it once (96 MB); for the Inception Score (is) also a classifier of one's own, fine-tuned from it."""
     protocol: Literal["pytorch-fid", "torch-fidelity", "clean"] = "pytorch-fid"
     """How pictures are resized for Inception: as the code of that name does."""
     lpips: str | None = None

@@ -95,6 +95,9 @@ def train(method: str, run: Run, best: Best, options: Any, config: Any, *, alone
             if rank() == 0:
                 for remark in remarks(options.data.data):
                     note(remark)
+        if (texts := getattr(recipe, "texts", None)) is not None and texts.digest:
+            # What was learnt of one encoder's vectors means nothing for another's, though they be as wide.
+            identity["SHA-256 of the text encoder"] = texts.digest[:16]
         if run.precision == "auto":
             run = dataclasses.replace(run, precision="bf16" if recipe.bf16 and quick_at_bf16(device) else "fp32")
         identity["precision"] = run.precision

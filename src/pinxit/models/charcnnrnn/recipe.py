@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pinxit.data.captions import Captioned, find_captioned, still
+from pinxit.data.captions import Captioned, find_captioned, splits_of_captions, still
 from pinxit.errors import PinxitError, expected
 from pinxit.modelfile import ModelFile
 from pinxit.models.charcnnrnn.config import Data, Network, Options, Training
@@ -96,8 +96,10 @@ def examples_of(items: Sequence[Captioned], data: Data, network: Network) -> Exa
     if data.rows < 1:
         return None
     gallery = items
-    if data.split == "train":
-        with suppress(PinxitError):  # there may be none, or without features
+    assert data.data is not None
+    # Not the classes to test on, which serve as val where that is missing.
+    if data.split == "train" and any(name.startswith("val") for name in splits_of_captions(data.data)):
+        with suppress(PinxitError):  # it may be damaged, or without features
             held_out = find_captioned(data.data, "val")
             pictures_of(held_out, data, network).all_of(0)
             gallery = held_out

@@ -44,7 +44,7 @@ def illustrate(model: Any, recipe: dict[str, Any]) -> Image.Image:
     text = a.lerp(b, other["at"])[None]
     match method:
         case "stackgan":
-            return to_image(model._made(text, [seed])[(stage or last) - 1][0])
+            return to_image(model.made(text, [seed])[(stage or last) - 1][0])
         case "gawwn":
             return model.pictures(model.noise(1, seed), text, model.place(box, None))[0]
         case _:

@@ -71,14 +71,14 @@ class Model:
             raise expected(
                 "stage", stage, want, "choose another; this model has no more" if stage == 2 else "correct it"
             )
-        made = self._made(self._one(sentence, n), range(seed, seed + n))
+        made = self.made(self._one(sentence, n), range(seed, seed + n))
         return [to_image(picture) for picture in made[stage - 1]]
 
     def stages(self, sentence: str, n: int = 1, seed: int = 0) -> list[tuple[Image.Image, Image.Image]]:
         """`n` pairs: what Stage-I made of a sentence, and what Stage-II of that. Raises `PinxitError`."""
         if self.G2 is None:
             raise expected("the model", "of Stage-I alone", "one with Stage-II", "train it on with --stages 2 --resume")
-        first, second = self._made(self._one(sentence, n), range(seed, seed + n))
+        first, second = self.made(self._one(sentence, n), range(seed, seed + n))
         return [(to_image(a), to_image(b)) for a, b in zip(first, second, strict=True)]
 
     def interpolate(self, a: str, b: str, steps: int = 8, seed: int = 0) -> list[Image.Image]:
@@ -88,7 +88,7 @@ class Model:
             raise expected("steps", steps, "2 or more", "enlarge it")
         start, end = self.embed([a, b])
         text = torch.stack([start + (end - start) * (i / (steps - 1)) for i in range(steps)])
-        return [to_image(picture) for picture in self._made(text, [seed] * steps)[-1]]
+        return [to_image(picture) for picture in self.made(text, [seed] * steps)[-1]]
 
     @torch.no_grad()
     def match(self, pictures: Sequence[Image.Image], sentences: Sequence[str]) -> Tensor:
@@ -107,7 +107,7 @@ class Model:
         return self.embed([sentence]).expand(n, -1)
 
     @torch.no_grad()
-    def _made(self, text: Tensor, seeds: Sequence[int]) -> tuple[Tensor, ...]:
+    def made(self, text: Tensor, seeds: Sequence[int]) -> tuple[Tensor, ...]:
         """Pictures of each stage there is, [N, 3, H, W] on the CPU, for as many vectors and seeds."""
         if not 0 <= min(seeds) <= max(seeds) <= MOST_SEED:
             raise expected("seed", min(seeds), f"0..{MOST_SEED}", "choose another")

@@ -43,6 +43,8 @@ CACHE = "texts"
 """Folder, among what is kept for this user, of foreign encoders' vectors of captions."""
 AT_ONCE = 8
 """Pictures of a sheet that are made together."""
+EXAMPLE = 200
+"""Characters at most of a caption that the card gives as an example of what can be asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +125,7 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> StackGANRecip
         "data": f"{data.data.resolve().name}, {len(items)} photos, {captions} captions",
         "source": "trained with pinxit train stackgan",
         "steps": f"{t.stage1_steps} and {t.stage2_steps}" if t.stages == 2 else str(t.stage1_steps),
+        "sentences": "\n".join(dict.fromkeys(c for i in shown if len(c := items[i].captions[0]) <= EXAMPLE)),
     }
     if data.stage1 is not None:
         card["stage1"] = f"of {data.stage1.resolve().name}"

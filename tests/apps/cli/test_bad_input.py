@@ -328,6 +328,11 @@ BAD: dict[str, tuple[Callable[[], None], str, tuple[str, ...]]] = {
     ),
     "method of import missing": (nothing, "import --out imported", ("METHOD is missing", "pinxit import METHOD")),
     "model missing": (nothing, f"paint modle {MAP}", ("model 'modle' is not there", "train or import one")),
+    "model missing, options of another method": (
+        nothing,
+        "paint modle --text word",
+        ("model 'modle' is not there", "train or import one"),
+    ),
     "model folder without a model": (
         nothing,
         f"paint garden {MAP}",

@@ -64,8 +64,7 @@ class InterpolateSentences:
 
 def main(arguments: list[str]) -> None:
     """Between sentences there are other options. MODEL is the first argument that is one."""
-    found = (pictures.method_of(Path(argument)) for argument in arguments if not argument.startswith("-"))
-    if next((m for m in found if m is not None), None) not in sentences.PAINTERS:
+    if pictures.method_given(arguments) not in sentences.PAINTERS:
         print(interpolate(tyro.cli(Interpolate, args=arguments, prog="pinxit interpolate", config=pictures.STYLE)))
         return
     # tyro's help leaves out a MODEL that is given

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 
-from pinxit.apps.cli.pictures import method_of
+from pinxit.apps.cli.pictures import method_given
 
 FORMS = {
     "spade": "pinxit.apps.cli.paint_spade",
@@ -17,8 +16,7 @@ FORMS = {
 
 def main(arguments: list[str]) -> None:
     """MODEL is the first argument that is one. Where there is none, SPADE's form tells so, or its own options."""
-    methods = (method_of(Path(argument)) for argument in arguments if not argument.startswith("-"))
-    method = next((m for m in methods if m is not None), "spade")
+    method = method_given(arguments) or "spade"
     if any(argument in ("-h", "--help") for argument in arguments):
         arguments = ["--help"]  # tyro's help leaves out a MODEL that is given
     importlib.import_module(FORMS.get(method, FORMS["spade"])).main(arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,22 @@ def method_of(path: Path) -> str | None:
         return header["__metadata__"]["method"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def method_given(arguments: Sequence[str]) -> str | None:
+    """The method of the first argument that is a model; None where none is.
+
+    What other options there are hangs on it. So where the first argument should be a model and is nothing at all, this
+    is said ahead of any complaint about options: raises `PinxitError`.
+    """
+    found = (method_of(Path(argument)) for argument in arguments if not argument.startswith("-"))
+    method = next((m for m in found if m is not None), None)
+    if method is None and arguments and not arguments[0].startswith("-") and not {"-h", "--help"} & set(arguments):
+        path = found_model(Path(arguments[0]))
+        if not path.exists():
+            want = "a model folder or file"
+            raise expected(f"model '{path}'", "not there", want, "train or import one, or mend the path")
+    return method
 
 
 def listed(paths: Iterable[Path], thing: str = "map") -> list[Path]:

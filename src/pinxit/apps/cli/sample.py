@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinxit.apps.cli import sentences, singan
-from pinxit.apps.cli.pictures import method_of
+from pinxit.apps.cli.pictures import method_given
 from pinxit.errors import expected
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ class Sample:
 
 def main(arguments: list[str]) -> None:
     """Of some methods there are other options. MODEL is the first argument that is one."""
-    found = (method_of(Path(argument)) for argument in arguments if not argument.startswith("-"))
-    method = next((m for m in found if m is not None), None)
+    method = method_given(arguments)
     # tyro's help leaves out a MODEL that is given
     rest = ["--help"] if {"-h", "--help"} & set(arguments) else arguments
     if method == "stylegan2":

@@ -92,9 +92,9 @@ def written(home: Home, id: int, column: str = "state") -> Any:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and was not waited for does not."""
+    """Whether the process runs; one that is ending, or has ended and was not waited for, has no command line left."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
     except OSError:
         return False
 

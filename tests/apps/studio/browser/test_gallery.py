@@ -161,7 +161,8 @@ def test_models_with_their_licences_and_what_could_not_be_opened(
     for model in models["models"]:
         card = page.locator(f"[data-model='{model['id']}']")
         assert card.get_by_role("heading").inner_text() == model["name"]
-        assert model["card"]["licence"] in card.locator(".model-licence").inner_text()
+        # Models that other tests of this studio trained state none.
+        assert model["card"].get("licence", "not stated") in card.locator(".model-licence").inner_text()
     assert "a label map, a style (optional)" in page.locator("[data-model='demo']").inner_text()
 
     for name, tab in (("Use Streets", "Paint"), ("Use Fruits", "Translate")):

@@ -121,11 +121,12 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> StackGANRecip
         first_rows = torch.stack([rows[i][0] for i in shown])
         sheet = Sheet([items[i] for i in shown], first_rows, data.columns, data.boxes)
     captions = sum(len(item.captions) for item in items)
+    examples = [first for i in shown if len(first := items[i].captions[0]) <= EXAMPLE]
     card = {
         "data": f"{data.data.resolve().name}, {len(items)} photos, {captions} captions",
         "source": "trained with pinxit train stackgan",
         "steps": f"{t.stage1_steps} and {t.stage2_steps}" if t.stages == 2 else str(t.stage1_steps),
-        "sentences": "\n".join(dict.fromkeys(c for i in shown if len(c := items[i].captions[0]) <= EXAMPLE)),
+        "sentences": "\n".join(dict.fromkeys(examples)),
     }
     if data.stage1 is not None:
         card["stage1"] = f"of {data.stage1.resolve().name}"

@@ -24,8 +24,8 @@ BUILT_IN = "built-in"
 PRECOMPUTED = "precomputed"
 """Embeddings that others computed, which lie in the data folder as StackGAN's authors published them."""
 
-CACHE = ".pinxit"
-"""Folder, in that of the data, where embeddings of foreign encoders are kept."""
+CACHE = "texts"
+"""Folder, among what is kept for this user, of foreign encoders' vectors of captions."""
 
 DESCRIBED = ("text_encoder", "text_width", "text_digest", "text_pictures")
 """What `Texts.described` adds to the configuration in a model file."""

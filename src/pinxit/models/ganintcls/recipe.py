@@ -20,6 +20,7 @@ from pinxit.data.captions import (
     still,
 )
 from pinxit.data.check import raise_first
+from pinxit.data.download import cache_folder
 from pinxit.errors import expected
 from pinxit.modelfile import ModelFile
 from pinxit.models.ganintcls.config import SIZE, Data, Network, Options, Training
@@ -60,7 +61,7 @@ def build(options: Options, *, seed: int = 0, workers: int = 0) -> GANINTCLSReci
     torch.manual_seed(seed + (1 << 41))
     published = embeddings_in(data.data, data.split)
     learns = t.text_steps > 0
-    texts = Texts(data.text_encoder, options.network.text_dim, published, data.data / CACHE, pictures=learns)
+    texts = Texts(data.text_encoder, options.network.text_dim, published, cache_folder() / CACHE, pictures=learns)
     texts.require_averages(t.captions)
     rows = texts.prepare(items)
     shown = partial(

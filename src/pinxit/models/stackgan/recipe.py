@@ -34,13 +34,11 @@ from pinxit.recipe import (
     update,
     world_size,
 )
-from pinxit.text.training import BUILT_IN, DESCRIBED, PRECOMPUTED, Texts, embeddings_in, whole_batch
+from pinxit.text.training import BUILT_IN, CACHE, DESCRIBED, PRECOMPUTED, Texts, embeddings_in, whole_batch
 from pinxit.translator import filled, options_of
 
 LOAD = 76 / 64
 """Pixels of a photo's short side ahead of the random crop, for one that is cropped to."""
-CACHE = "texts"
-"""Folder, among what is kept for this user, of foreign encoders' vectors of captions."""
 AT_ONCE = 8
 """Pictures of a sheet that are made together."""
 EXAMPLE = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,13 +47,16 @@ def processes(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # Its functions take the group that is there when it is imported (by an optimiser's first step, among others) as a
+    # default argument, and so would keep the group and its threads for good.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
-        # All leave together. A rank that ended while gloo's threads still held its last tensors was aborted in one run
-        # of ten ("terminate called without an active exception"): freeing them needs the interpreter.
-        dist.barrier()
+        dist.barrier()  # all leave together
     finally:
+        # The last reference: its threads are joined. One that still held a tensor while the interpreter ended would
+        # abort the process ("terminate called without an active exception"), as freeing it needs the interpreter.
         dist.destroy_process_group()
 
 

@@ -1,1 +1,1 @@
-"""What comes with the package: street layouts drawn for it, and a small SPADE model of CamVid streets."""
+"""What comes with the package: street layouts drawn for it, and small models: of CamVid streets, and of fruits."""

@@ -150,21 +150,33 @@ def test_without_an_embedded_model_it_says_so(name: str, stand_in: Path, place: 
     assert not Path("pinxit-demo").exists()
 
 
-EMBEDDED = [pictures.embedded_model(name) for name in ("demo", "fruits")]
+def test_it_does_without_the_mixed_streets(
+    stand_in: Path, place: Path, pinxit: Pinxit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pictures.EMBEDDED, "mixed", str(place / "gone"))
+    assert pinxit("demo", "--styles", 1).status == 0
+    ran = pinxit("paint", "mixed")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert f"model '{place / 'gone'}' is not there" in ran.err
+
+
+EMBEDDED = [pictures.embedded_model(name) for name in ("demo", "fruits", "mixed")]
 ROOT = Path(__file__).parents[3]
 
 
 def card_of(ran: Ran) -> dict[str, str]:
     assert ran.status == 0
-    return dict(line.strip().split(maxsplit=1) for line in ran.out.splitlines()[1:])
+    rows = (line.strip().split(maxsplit=1) for line in ran.out.splitlines()[1:])
+    return {row[0]: row[1] for row in rows if len(row) == 2}
 
 
 def test_the_embedded_models_are_small() -> None:
-    """12 MB for streets, the drawn scenes included; 8 MB for fruits. Half precision."""
-    streets, fruits = (sum(len(content) for content in files_in(folder).values()) for folder in EMBEDDED)
+    """12 MB for streets, the drawn scenes included; 8 MB for fruits; 7 MB for mixed. Half precision."""
+    streets, fruits, mixed = (sum(len(content) for content in files_in(folder).values()) for folder in EMBEDDED)
     scenes = (EMBEDDED[0].parent / "layouts.json").stat().st_size
     assert streets + scenes <= 12_000_000
     assert fruits <= 8_000_000
+    assert mixed <= 7_000_000
     for folder in EMBEDDED:
         assert {t.dtype for t in modelfile.read(folder).tensors.values() if t.is_floating_point()} == {torch.float16}
 
@@ -189,6 +201,18 @@ def test_the_embedded_streets_tell_where_they_are_from(pinxit: Pinxit) -> None:
     assert int(rows["steps"]) > 0
     assert rows["how"].startswith("preset cpu")
     assert rows["vae"] == "True"
+
+
+def test_the_embedded_mixed_streets_tell_where_they_are_from(pinxit: Pinxit) -> None:
+    rows = card_of(pinxit("info", "mixed"))
+    assert rows["method"] == "poegan"
+    assert "CamVid" in rows["data"]
+    assert rows["licence"] == card_of(pinxit("info", "demo"))["licence"]
+    assert rows["steps"] in rows["command"]
+    assert rows["how"].startswith("preset cpu")
+    for words in ("0.49, 0.17, 0.24", "0.73, 0.16, 0.12", "23.1 apart by nothing, 7.6 by all four"):
+        assert words in rows["measured"]
+    assert rows["text_encoder"] == "built-in"
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from pinxit.data.conditions import counted, find_conditions
-from pinxit.data.labels import numbered
+from pinxit.data.labels import load_label_set, numbered
+from pinxit.data.layouts import load_layouts
 from pinxit.modelfile import ModelFile
 from pinxit.models.deeplabv3.config import Network
 from pinxit.models.deeplabv3.network import DeepLabV3
@@ -75,6 +76,34 @@ def test_any_of_it(place: Path, pinxit: Pinxit) -> None:
     assert pinxit("paint", "model", "--out", "b").out.endswith(f"{place / 'b'}\n")
     assert Path("b/model.png").is_file()
     assert all(abs(a - b).mean() > 0.1 for i, a in enumerate(made) for b in made[:i])
+
+
+def test_the_embedded_one_paints_by_any_of_it(tmp_path: Path, pinxit: Pinxit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [label.name for label in load_label_set("camvid").labels]
+    street = load_layouts()[0].draw(names, (72, 96)).astype(np.uint8)
+    Image.fromarray(street).save("street.png")
+    page = Image.new("L", (96, 72), 255)
+    pen = ImageDraw.Draw(page)
+    for line in ((40, 36, 5, 70), (56, 36, 90, 70), (0, 5, 40, 34), (95, 5, 56, 34)):
+        pen.line(line, fill=0, width=2)
+    page.save("drawn.png")
+    given = {
+        "nothing": (),
+        "map": ("--map", "street.png"),
+        "sketch": ("--sketch", "drawn.png"),
+        "shade": ("--text", "A street in the shade with buildings on both sides."),
+        "sun": ("--text", "A street in the sun with trees on both sides."),
+    }
+    for name, options in given.items():
+        ran = pinxit("paint", "mixed", *options, "--out", f"{name}.png", "--device", "cpu")
+        assert (ran.status, ran.err) == (0, "")
+    made = [array(f"{name}.png") for name in given]
+    assert {picture.shape for picture in made} == {(72, 96, 3)}
+    assert all(abs(a - b).mean() > 5 for i, a in enumerate(made) for b in made[:i])
+    sky, road = (made[1][street == names.index(name)].mean() for name in ("Sky", "Road"))
+    assert sky > road + 50
+    assert made[4].mean() > made[3].mean() + 30  # lighter in the sun
 
 
 def test_an_svg_is_drawn_at_the_maps_size(place: Path, pinxit: Pinxit) -> None:

@@ -60,7 +60,7 @@ def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_embedded_models_come_first_and_can_be_opened(tmp_path: Path) -> None:
     catalog = Catalog([], tmp_path / "runs")
-    streets, fruits = catalog.entries()
+    streets, fruits, mixed = catalog.entries()
     assert catalog.problems == {}
     assert (streets.id, streets.name, streets.method, streets.kind) == ("demo", "Streets", "spade", "map")
     assert streets.embedded
@@ -75,8 +75,16 @@ def test_the_embedded_models_come_first_and_can_be_opened(tmp_path: Path) -> Non
     assert (fruits.id, fruits.name, fruits.method, fruits.kind) == ("fruits", "Fruits", "pix2pix", "picture")
     assert fruits.inputs["picture"] == "required"
     assert fruits.label_set is None
+    assert (mixed.id, mixed.name, mixed.method, mixed.kind) == ("mixed", "Mixed streets", "poegan", "mixed")
+    assert mixed.embedded
+    assert mixed.size == [72, 96]
+    assert mixed.style_picture
+    assert [name for name, use in mixed.inputs.items() if use == "optional"] == ["map", "sketch", "text", "style"]
+    assert mixed.label_set == streets.label_set
+    assert "CC BY-NC" in mixed.card["licence"]
     assert catalog.model("demo").network.labels == 11
     assert catalog.model("fruits").options.depth == 7
+    assert catalog.model("mixed").inputs == ("map", "sketch", "text", "style")
 
 
 def test_an_entry_is_json_without_the_path(tmp_path: Path) -> None:
@@ -95,7 +103,7 @@ def test_listing_imports_no_torch(tmp_path: Path) -> None:
         f"c = Catalog([Path({str(tmp_path)!r})], Path('runs')); print(len(c.entries()), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=True)
-    assert done.stdout.split() == ["3", "False"]
+    assert done.stdout.split() == ["4", "False"]
 
 
 def test_every_method_is_told_as_it_is(tmp_path: Path) -> None:
@@ -117,7 +125,7 @@ def test_every_method_is_told_as_it_is(tmp_path: Path) -> None:
     listed(tmp_path / "where", "gawwn", encoder)
     listed(tmp_path / "words", "charcnnrnn", {})
     mixed = {"inputs": ["map", "text"], "labels": 3, "size": [128, 256], **encoder}
-    listed(tmp_path / "mixed", "poegan", mixed, numbered(3).to_json())
+    listed(tmp_path / "anything", "poegan", mixed, numbered(3).to_json())
     listed(tmp_path / "unmapped", "poegan", {"inputs": ["sketch", "style"], "size": [128, 256]})
     catalog = Catalog([tmp_path], tmp_path / "runs")
     found = own(catalog)
@@ -142,8 +150,8 @@ def test_every_method_is_told_as_it_is(tmp_path: Path) -> None:
     assert row("int-cls") == ("ganintcls", "sentence", said, False, False, [64, 64])
     assert row("where") == ("gawwn", "sentence", said, False, False, [128, 128])
     assert row("words") == ("charcnnrnn", "other", said, False, False, None)
-    assert row("mixed")[:4] == ("poegan", "mixed", {"map": "optional", "text": "optional"}, False)
-    assert found["mixed"].label_set is not None
+    assert row("anything")[:4] == ("poegan", "mixed", {"map": "optional", "text": "optional"}, False)
+    assert found["anything"].label_set is not None
     assert row("unmapped")[:4] == ("poegan", "mixed", {"sketch": "optional", "style": "optional"}, True)
     assert found["unmapped"].label_set is None
     assert found["hd-pictures"].channels == {"input": 1, "output": 3}
@@ -238,14 +246,14 @@ def test_a_listing_holds_for_a_moment_and_heads_are_read_once(tmp_path: Path, mo
     catalog = Catalog([tmp_path], tmp_path / "runs")
     for _ in range(5):
         catalog.entries()
-    assert len(read) == 3
+    assert len(read) == 4
     monkeypatch.setattr(module, "FRESH", 60)
     catalog.entries()
     listed(tmp_path / "b", "spade", {"labels": 3})
     assert set(own(catalog)) == {"a"}
     assert catalog.id_of(tmp_path / "b") == "b"  # who asks so has just made it
     assert set(own(catalog)) == {"a", "b"}
-    assert len(read) == 4
+    assert len(read) == 5
 
 
 def header(metadata: Any, tensors: Any = None) -> bytes:
@@ -447,7 +455,7 @@ def test_many_threads_open_a_model_once(tmp_path: Path) -> None:
 
     def work() -> None:
         for _ in range(10):
-            assert {"a", "demo", "fruits"} == {entry.id for entry in catalog.entries()}
+            assert {"a", "demo", "fruits", "mixed"} == {entry.id for entry in catalog.entries()}
             found.append(catalog.model("a"))
 
     threads = [threading.Thread(target=work) for _ in range(6)]

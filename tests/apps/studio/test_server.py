@@ -65,7 +65,7 @@ def test_a_map_keeps_its_ids_of_16_bits(served: Served) -> None:
 def test_models_are_told_without_their_paths(served: Served, balloons: Path) -> None:
     answer = served.get("/models")
     models = {model["id"]: model for model in answer.json()["models"]}
-    assert {"demo", "fruits", "balloons"} <= models.keys()
+    assert {"demo", "fruits", "mixed", "balloons"} <= models.keys()
     assert str(balloons) not in answer.text
     assert str(served.home) not in answer.text
     assert served.get("/models/demo").json() == models["demo"]
@@ -372,7 +372,7 @@ def test_the_example_client(served: Served, tmp_path: Path, capsys: pytest.Captu
     with Image.open(tmp_path / "out.png") as painted:
         assert painted.size == (32, 32)
     studio = example["Studio"](url)
-    assert {model["id"] for model in studio.models()} >= {"demo", "fruits"}
+    assert {model["id"] for model in studio.models()} >= {"demo", "fruits", "mixed"}
     translated = studio.translate("fruits", studio.upload(tmp_path / "out.png"))
     entry = studio.keep(translated)
     assert entry["kind"] == "translate"

@@ -20,7 +20,7 @@ Track = Callable[[Iterable[T]], Iterable[T]]
 
 @dataclass(frozen=True)
 class Demo:
-    """Paint what was drawn for this project with the models that come along: street scenes from label maps, each in
+    """Paint what was drawn for this project with two models that come along: street scenes from label maps, each in
     several styles (SPADE), and fruits from outlines (pix2pix).
 
     Needs no data and no network.

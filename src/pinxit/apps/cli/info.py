@@ -15,7 +15,7 @@ class Info:
     """What a model takes, what it was trained on, and what it may be used for."""
 
     model: tyro.conf.Positional[Path]
-    """Model folder or file; `demo`, `fruits`: those that come along."""
+    """Model folder or file; `demo`, `fruits`, `mixed`: those that come along."""
 
 
 def main(arguments: list[str]) -> None:

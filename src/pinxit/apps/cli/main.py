@@ -11,7 +11,7 @@ import warnings
 from pinxit.errors import PinxitError, expected, unknown_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("pinxit.apps.cli.demo", "paint drawn streets and fruits with the models that come along"),
+    "demo": ("pinxit.apps.cli.demo", "paint drawn streets and fruits with models that come along"),
     "studio": ("pinxit.apps.cli.studio", "paint in the browser, with every method: opens a page"),
     "paint": ("pinxit.apps.cli.paint", "label maps to pictures, in a style of your choice; paintings to photos"),
     "translate": ("pinxit.apps.cli.translate", "pictures to pictures, of any size: drawings to photos, day to night"),

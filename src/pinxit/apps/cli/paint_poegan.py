@@ -31,7 +31,9 @@ Sentence = Annotated[str | None, tyro.conf.arg(metavar="SENTENCE", help_behavior
 class Paint:
     """Pictures by a label map, a sketch, a sentence and a style picture: by any of them, or by none."""
 
-    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="Model folder or file, of poegan.")]
+    model: Annotated[
+        Path, tyro.conf.Positional, tyro.conf.arg(help="Model folder or file, of poegan; `mixed`: the embedded one.")
+    ]
     map: File = None
     """Label map: ids or colours of the model's label set."""
     sketch: File = None
@@ -142,7 +144,7 @@ def opened(path: Path, device: str, text_encoder: str | None) -> Model:
     from pinxit.models.poegan.generate import load
     from pinxit.training.distributed import pick_device
 
-    return load(modelfile.read(path), pick_device(device), text_encoder)
+    return load(modelfile.read(pictures.found_model(path)), pick_device(device), text_encoder)
 
 
 def canvas_of(model: Model, map: Path | None, sketch: Path | None, text: str | None, style: Path | None) -> Canvas:

@@ -26,7 +26,7 @@ class Paint:
     """
 
     model: tyro.conf.Positional[Path]
-    """Model folder or file; `demo`: the embedded one."""
+    """Model folder or file; `demo`: the embedded one (that of PoE-GAN is `mixed`)."""
     maps: paint_maps.Maps
     """Label maps, or folders of them: ids or colours of the model's label set."""
     out: Path = Path("painted")

@@ -16,7 +16,7 @@ from pinxit.errors import expected
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
 """How all commands show their options."""
 
-EMBEDDED = {"demo": "camvid_spade", "fruits": "edges2fruits_pix2pix"}
+EMBEDDED = {"demo": "camvid_spade", "fruits": "edges2fruits_pix2pix", "mixed": "camvid_poegan"}
 """The models that come with the package: their names, given in place of a path -> folders in `pinxit/embedded`."""
 
 FIRST_STYLES = {"demo": 19}  # from here on its styles go from sun over haze to dusk

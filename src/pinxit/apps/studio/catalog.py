@@ -44,7 +44,7 @@ MOST_OPEN = 3
 FRESH, SHARE = 0.2, 20
 """Seconds that a listing is taken for true, and how many times longer than the look through the folders took."""
 
-EMBEDDED_NAMES = {"demo": "Streets", "fruits": "Fruits"}
+EMBEDDED_NAMES = {"demo": "Streets", "fruits": "Fruits", "mixed": "Mixed streets"}
 USES = ("map", "sketch", "text", "style", "picture")
 Use = Literal["required", "optional", "no"]
 

@@ -165,7 +165,7 @@ def test_models_with_their_licences_and_what_could_not_be_opened(
         assert model["card"].get("licence", "not stated") in card.locator(".model-licence").inner_text()
     assert "a label map, a style (optional)" in page.locator("[data-model='demo']").inner_text()
 
-    for name, tab in (("Use Streets", "Paint"), ("Use Fruits", "Translate")):
+    for name, tab in (("Use Streets", "Paint"), ("Use Fruits", "Translate"), ("Use Mixed streets", "Paint")):
         page.get_by_role("tab", name="Models").click()
         page.get_by_role("button", name=name).click()
         assert page.get_by_role("tab", name=tab).get_attribute("aria-selected") == "true"

@@ -321,6 +321,26 @@ def test_a_photo_becomes_the_sketch(mixing: Studio, open_page: Callable[..., Pag
     shows(page, shown)
 
 
+def test_the_one_that_comes_along_is_offered_and_paints_by_map_text_and_nothing(
+    studio: Studio, open_page: Callable[..., Page], shot: Callable[..., None]
+) -> None:
+    page = opened(open_page(studio.url))
+    offered = page.get_by_test_id("model")
+    assert offered.locator("option").all_inner_texts()[:2] == ["Streets", "Mixed streets"]
+    assert offered.input_value() == "demo"
+    first = settled(page)
+    offered.select_option("mixed")
+    seen = [another(page, first)]
+    assert [note(page, name) for name in ("Map", "Text")] == ["on", "on, but nothing is written yet"]
+    page.get_by_test_id("text").fill("A street in the sun with trees on both sides.")
+    seen.append(another(page, seen[-1]))
+    shot(page, "mixed-embedded")
+    for name in ("Map", "Text"):
+        flip(page, name, on=False)
+        seen.append(another(page, seen[-1]))
+    assert len(set(seen)) == 4
+
+
 def test_a_model_without_maps_says_so_and_paints(
     mixing: Studio, open_page: Callable[..., Page], shot: Callable[..., None]
 ) -> None:

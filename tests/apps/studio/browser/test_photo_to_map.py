@@ -186,4 +186,4 @@ def test_the_models_page_shows_a_segmenter_that_is_not_painted_with(
     page.get_by_role("tab", name="Paint").click()
     page.wait_for_selector("[data-testid=picture][data-picture]")  # the list of models is filled only then
     settled(page)
-    assert page.get_by_test_id("model").locator("option").all_inner_texts() == ["Streets"]
+    assert page.get_by_test_id("model").locator("option").all_inner_texts() == ["Streets", "Mixed streets"]

@@ -12,7 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -49,7 +50,7 @@ class Setting:
     cpu_time: bool = False
     """Whether to count the processors' time in place of the clock's, which other work on the machine would disturb."""
     quick: bool = False
-    """Whether to leave out what takes long: memory of all but SPADE."""
+    """Whether to leave out what takes long: memory of painting with all but SPADE."""
 
     def clock(self) -> float:
         return cpu_time() if self.cpu_time else time.perf_counter()
@@ -164,14 +165,23 @@ def memory(benchmark: str, case: str, calls: Mapping[str, list[Any]], setting: S
 
 def peak(call: list[Any], setting: Setting) -> float:
     """GiB at most, from when all is prepared."""
-    code = "import sys; from benchmarks.measure import in_child; in_child(sys.argv[1])"
-    paths = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
-    told = json.dumps([setting.threads, *call])
-    done = subprocess.run([sys.executable, "-c", code, told], capture_output=True, text=True, env=environment)
+    told = command("in_child", [setting.threads, *call])
+    done = subprocess.run(told, capture_output=True, text=True, env=environment())
     if done.returncode:
         raise RuntimeError(f"{call} failed in its process:\n{done.stderr}")
     return float(done.stdout.split()[-1])
+
+
+def command(function: str, told: list[Any]) -> list[str]:
+    """What calls one of the functions below in a process of its own."""
+    code = f"import sys; from benchmarks.measure import {function}; {function}(sys.argv[1])"
+    return [sys.executable, "-c", code, json.dumps(told)]
+
+
+def environment() -> dict[str, str]:
+    """Ours, with what is measured to be found."""
+    paths = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
 
 
 def in_child(told: str) -> None:
@@ -182,6 +192,57 @@ def in_child(told: str) -> None:
     forget_peak()
     work()
     print(peak_of_this_process())
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step, of what was computed in a process of its own."""
+
+    seconds: float
+    peak: float
+    """GiB at most of the process, from the first step's end."""
+    losses: dict[str, float]
+
+
+@contextmanager
+def stepping(call: list[Any], setting: Setting) -> Iterator[Callable[[int], Done]]:
+    """A process of its own for the steps of a training, which waits while others compute. -> performs step i there.
+
+    `call` is [module, function, *arguments]: called in the process, the function prepares, and gives what performs a
+    step. What the process has to say against it goes to our stderr.
+    """
+    told = command("step_by_step", [setting.threads, setting.cpu_time, *call])
+    with subprocess.Popen(told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        to, answers = process.stdin, process.stdout
+
+        def perform(i: int) -> Done:
+            print(i, file=to, flush=True)
+            if not (answer := answers.readline()):
+                raise RuntimeError(f"{call} failed in its process, status {process.wait()}: see above")
+            return Done(**json.loads(answer))
+
+        try:
+            yield perform
+        finally:
+            process.kill()  # it has nothing to finish
+
+
+def step_by_step(told: str) -> None:
+    """Until the other process closes our stdin, or is no more."""
+    threads, cpu_time, module, function, *arguments = json.loads(told)
+    setting = Setting(threads=threads, cpu_time=cpu_time)
+    torch.set_num_threads(threads)
+    step = getattr(importlib.import_module(module), function)(*arguments)
+    for line in sys.stdin:
+        i = int(line)
+        seconds, losses = timed(lambda i=i: step(i), setting)
+        if i == 0:
+            gc.collect()
+            forget_peak()
+        done = Done(seconds, peak_of_this_process(), {name: float(loss) for name, loss in losses.items()})
+        print(json.dumps(asdict(done)), flush=True)
 
 
 def forget_peak() -> None:

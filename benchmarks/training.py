@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks import maps
-from benchmarks.measure import Pair, Row, Setting, Work, difference, measured, memory
+from benchmarks.measure import Done, Row, Setting, difference, stepping
 from benchmarks.translators import LABELS, picture, singan_sizes
+from pinxit.apps.memory import keep_freed_memory
 from pinxit.data.kinds import Kind
 from pinxit.data.labels import numbered
 from pinxit.data.pairs import Pair as Pictures
@@ -34,6 +37,7 @@ from pinxit.recipe import Recipe
 STEPS = 1 << 20
 """So many that no rate has begun to fall."""
 SPADE_BATCH = 2
+WAYS = ("plain", "fp32", "bf16")
 
 Step = Callable[[int], dict[str, Tensor]]
 """Performs step i, and gives its losses."""
@@ -43,31 +47,23 @@ def spade_training(setting: Setting) -> list[Row]:
     """SPADE, a training step: dense, against equal windows computed once."""
     folder = None if setting.maps is None else str(setting.maps)
     size = size_of(setting)
-    arguments = [setting.width, size, folder]
-    steps = {way: of_spade(way, *arguments) for way in ("plain", "fp32", "bf16")}
     case = f"a step, {SPADE_BATCH} pictures of {size} px"
-    rows = steps_measured("spade_training", case, steps, setting)
-    rows[0].target = 2.0
-    calls = {way: ["benchmarks.training", "one_spade_step", way, *arguments] for way in steps}
-    return rows + memory("spade_training", f"{case}: peak memory", calls, setting)
+    times, peaks = steps_measured("spade_training", case, ["SPADE", setting.width, size, folder], setting)
+    times[0].target = 2.0
+    return times + peaks
 
 
 def other_training(setting: Setting) -> list[Row]:
     """The other methods, a training step: PyTorch's own layers, NCHW and Adam, against the training loop's."""
-    rows, size = [], size_of(setting)
+    rows, held, size = [], [], size_of(setting)
     for name in OTHERS:
-        steps = {way: of_other(name, way, setting.width, size) for way in ("plain", "fp32", "bf16")}
-        found = steps_measured("other_training", f"{name}, a step, {size} px", steps, setting)
-        for row in found:
+        case = f"{name}, a step, {size} px"
+        times, peaks = steps_measured("other_training", case, [name, setting.width, size], setting)
+        for row in times:
             row.target = {"fp32": 1.5, "bf16": 2.5}[row.way]
-        rows += found
-    for name in () if setting.quick else OTHERS:
-        calls = {
-            way: ["benchmarks.training", "one_step", name, way, setting.width, size]
-            for way in ("plain", "fp32", "bf16")
-        }
-        rows += memory("other_training", f"{name}, a step: peak memory", calls, setting)
-    return rows
+        rows += times
+        held += peaks
+    return rows + held
 
 
 def size_of(setting: Setting) -> int:
@@ -86,28 +82,39 @@ def of_spade(way: str, width: int, size: int, folder: str | None) -> Step:
     return performing(recipe, LabelPhotos(batch.labels, photos, batch.instances), way, last=True)
 
 
-def one_spade_step(way: str, width: int, size: int, folder: str | None) -> Work:
-    """As `one_step`."""
-    step = of_spade(way, width, size, folder)
-    step(0)
-    return lambda: step(1)
+def step_of(way: str, name: str, width: int, size: int, folder: str | None = None) -> Step:
+    """For a process of its own: fast ways hold its memory as `pinxit train` does, the plain one as PyTorch comes."""
+    if way != "plain":
+        keep_freed_memory()
+    return of_spade(way, width, size, folder) if name == "SPADE" else of_other(name, way, width, size)
 
 
-def steps_measured(benchmark: str, case: str, steps: dict[str, Step], setting: Setting) -> list[Row]:
-    """`steps` has "plain" and the fast ways. Losses are compared at the first step, which is not measured: from there
-    on the weights differ too."""
-    losses = {way: torch.stack(list(step(0).values())) for way, step in steps.items()}
-    rounds = min(setting.rounds, 2)  # of seconds to a minute each
+def steps_measured(benchmark: str, case: str, arguments: list[Any], setting: Setting) -> tuple[list[Row], list[Row]]:
+    """Each way in a process of its own, as a training is, in turn: plain, fp32, bf16, plain, ... -> times, and peaks of
+    memory. `arguments` are those of `step_of` from the name on.
 
-    def work(way: str, i: int) -> Work:
-        return lambda: steps[way](i)
-
-    fast = [way for way in steps if way != "plain"]
-    pairs = [Pair(work("plain", i), {way: work(way, i) for way in fast}) for i in range(1, rounds + 1)]
-    found = measured(benchmark, case, pairs, setting, warm="nothing", compare=False)
-    for way, row in found.items():
-        row.largest, row.mean = difference(losses["plain"], losses[way])
-    return list(found.values())
+    Losses are compared at the first step, which is not measured: from there on the weights differ too.
+    """
+    with ExitStack() as processes:
+        steps: dict[str, Callable[[int], Done]] = {}
+        losses: dict[str, Tensor] = {}
+        for way in WAYS:
+            call = ["benchmarks.training", "step_of", way, *arguments]
+            steps[way] = processes.enter_context(stepping(call, setting))
+            losses[way] = torch.tensor(list(steps[way](0).losses.values()))
+        done = {way: [step(1)] for way, step in steps.items()}
+        rounds = 4 if done["plain"][0].seconds < 2 else min(setting.rounds, 2)  # of up to a minute each
+        for i in range(2, rounds + 1):
+            for way, step in steps.items():
+                done[way].append(step(i))
+    seconds = {way: [step.seconds for step in found] for way, found in done.items()}
+    held = {way: [found[-1].peak] for way, found in done.items()}
+    times, peaks = [], []
+    for way in WAYS[1:]:
+        largest, mean = difference(losses["plain"], losses[way])
+        times.append(Row(benchmark, case, way, seconds["plain"], seconds[way], largest=largest, mean=mean))
+        peaks.append(Row(benchmark, f"{case}: peak memory", way, held["plain"], held[way], "GiB"))
+    return times, peaks
 
 
 def of_pix2pix(width: int, size: int) -> tuple[Recipe, object]:
@@ -183,13 +190,6 @@ def performing(recipe: Recipe, batch: object, way: str, *, last: bool) -> Step:
             return perform(batch, i)
 
     return step
-
-
-def one_step(name: str, way: str, width: int, size: int) -> Work:
-    """In a process of its own, for its memory: the second, as the first makes what optimizers keep."""
-    step = of_other(name, way, width, size)
-    step(0)
-    return lambda: step(1)
 
 
 BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {

@@ -81,10 +81,34 @@ def test_translators_are_what_they_are(name: str) -> None:
 
 
 def test_training_steps_have_the_same_losses() -> None:
-    steps = {way: training.of_spade(way, 2, 32, None) for way in ("plain", "fp32")}
-    row = training.steps_measured("spade_training", "a step", steps, TINY)[0]
-    assert row.largest is not None
-    assert row.largest <= 1e-5
+    times, peaks = training.steps_measured("spade_training", "a step", ["SPADE", 2, 32, None], TINY)
+    assert [row.way for row in times] == [row.way for row in peaks] == ["fp32", "bf16"]
+    assert times[0].largest is not None
+    assert times[0].largest <= 1e-5
+    assert all(len(row.ratios) == 4 and min(row.plain + row.fast) > 0 for row in times)
+    assert all(0.05 < peak < 1 for row in peaks for peak in (*row.plain, *row.fast))
+
+
+def test_what_fails_in_a_process_of_its_own_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    with (
+        pytest.raises(RuntimeError, match="failed in its process, status 1"),
+        measure.stepping(["benchmarks.maps", "painted", "no number"], TINY) as step,
+    ):
+        step(0)
+    assert "TypeError" in capfd.readouterr().err
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    """However that one ends."""
+    script = (
+        "import os, sys\nsys.path.insert(0, sys.argv[1])\nfrom benchmarks.measure import Setting, stepping\n"
+        "with stepping(['benchmarks.training', 'step_of', 'fp32', 'pix2pix', 2, 32], Setting()) as step:\n"
+        "    step(0)\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    # The process has this one's stderr too, whose end is reached when both have ended.
+    killed = subprocess.run([sys.executable, "-c", script, str(ROOT)], stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (killed.returncode, killed.stderr) == (-9, "")
 
 
 @pytest.mark.parametrize("name", training.OTHERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from pinxit.apps.cli import pictures
+from pinxit.apps.memory import hold_memory_together
 from pinxit.errors import PinxitError, expected
 
 if TYPE_CHECKING:
@@ -101,18 +101,6 @@ def studio(o: Studio) -> None:
             # What reaches the listener before the server runs waits in its queue.
             tell(o, listener.getsockname()[1], token)
             uvicorn.Server(config).run(sockets=[listener])
-
-
-def hold_memory_together() -> None:
-    """Have glibc's malloc keep one pool of memory for all threads, not one for each.
-
-    Large arrays are made by the painting thread, by torch's and by those that answer, and freed by others; with a pool
-    for each thread a server that is painted with by many grows for minutes (`benchmarks/studio_load.py`).
-    """
-    m_arena_max = -8  # malloc.h
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(m_arena_max, 1)
 
 
 def require_sensible(o: Studio) -> None:

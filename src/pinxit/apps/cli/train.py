@@ -15,6 +15,7 @@ import tyro
 from pinxit.apps.cli.best import Best, evaluation_of
 from pinxit.apps.cli.methods import NAMES, take_method
 from pinxit.apps.cli.pictures import STYLE, listed, note
+from pinxit.apps.memory import keep_freed_memory
 from pinxit.errors import expected, unknown_name
 from pinxit.models import METHODS
 from pinxit.training.config import Run
@@ -77,6 +78,7 @@ def train(method: str, run: Run, best: Best, options: Any, config: Any, *, alone
     from pinxit.training.distributed import pick_device, processes, quick_at_bf16
     from pinxit.training.loop import train as loop
 
+    keep_freed_memory()
     for option in ("base", "stage1"):
         kept = getattr(options.data, option, None)
         if kept is not None and run.out.resolve() in (kept.resolve(), kept.resolve().parent):

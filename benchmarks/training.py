@@ -32,6 +32,7 @@ from pinxit.models.spade import config as spade
 from pinxit.models.spade.recipe import SpadeRecipe
 from pinxit.nn.quick import QuickConv2d, QuickConvTranspose2d
 from pinxit.nn.slim import ReflectionPad2d, SlimConv2d
+from pinxit.nn.twice import BatchNorm2d
 from pinxit.recipe import Recipe
 
 STEPS = 1 << 20
@@ -171,6 +172,7 @@ def straighten(recipe: Recipe) -> None:
             (QuickConv2d, nn.Conv2d),
             (QuickConvTranspose2d, nn.ConvTranspose2d),
             (ReflectionPad2d, nn.ReflectionPad2d),
+            (BatchNorm2d, nn.BatchNorm2d),
         ):
             if type(module) is quick:
                 module.__class__ = own  # pyright: ignore[reportAttributeAccessIssue] - only forward differs

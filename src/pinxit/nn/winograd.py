@@ -65,7 +65,9 @@ class Winograd(nn.Module):
         """[N, C, H + 2, W + 2], without padding -> [N, O, H, W], channels last."""
         m, height, width = self.tile, x.shape[2] - 2, x.shape[3] - 2
         rows, columns = -(-height // m), -(-width // m)
-        x = F.pad(x, (0, columns * m - width, 0, rows * m - height)).contiguous(memory_format=torch.channels_last)
+        if columns * m > width or rows * m > height:  # `pad` would copy it in any case
+            x = F.pad(x, (0, columns * m - width, 0, rows * m - height))
+        x = x.contiguous(memory_format=torch.channels_last)
         out = x.new_empty(len(x), rows, m, columns, m, self.product.shape[2])
         small = m == 2 and height * width <= MOST_PIXELS
         (self._by_sums if small else self._by_products)(x.permute(0, 2, 3, 1), out)

@@ -227,8 +227,8 @@ class FastBlock:
 
     def __call__(self, x: Tensor, factor: int, index: Tensor, rows: Iterator[Rows], room: Room) -> Tensor:
         """`x`, as a map `factor` times as wide and high; `rows`: of each unit in turn."""
-        dx = self.conv_0(self.units[0](x, index, next(rows), room, factor, activate=True))
-        dx = self.conv_1(self.units[1](dx, index, next(rows), room, activate=True))
+        dx = self.conv_0(self.units[0](x, index, next(rows), room, factor, activate=True, margin=1))
+        dx = self.conv_1(self.units[1](dx, index, next(rows), room, activate=True, margin=1))
         if self.shortcut is None:
             repeated(dx, factor).add_(spread(x, factor))
         else:
@@ -309,30 +309,35 @@ class FastUnit:
         rows.scale[part, here] = scale
         rows.shift[part, here] = shift
 
-    def __call__(self, x: Tensor, index: Tensor, rows: Rows, room: Room, factor: int = 1, *, activate: bool) -> Tensor:
-        """x [N, C, H, W] channels last, as a map `factor` times as wide and high -> that map, normalised and modulated,
-        and through the leaky ReLU if told; in `room`."""
+    def __call__(
+        self, x: Tensor, index: Tensor, rows: Rows, room: Room, factor: int = 1, *, activate: bool, margin: int = 0
+    ) -> Tensor:
+        """x [N, C, H, W] channels last -> as a map `factor` times as wide and high, normalised and modulated, and
+        through the leaky ReLU if told, with `margin` zeros around it; in `room`."""
         if not self.folded:
             x = self.norm(x).contiguous(memory_format=torch.channels_last)  # repeated or not, statistics are the same
-        (count, channels, height, width), out = x.shape, room.of(x.dtype, len(index), self.channels)
-        lines = x.permute(0, 2, 3, 1).reshape(-1, 1, width, 1, channels)
-        # As many of x's lines at a time, or pixels where nothing is repeated.
-        if factor == 1:
-            lines = lines.view(-1, 1, 1, 1, channels)
-        per_line = len(index) // len(lines)
+        count, channels, height, width = x.shape
+        high, wide = height * factor + 2 * margin, width * factor + 2 * margin
+        out = room.of(x.dtype, count, high, wide, channels)
+        if margin:
+            for edge in (out[:, :margin], out[:, -margin:], out[:, :, :margin], out[:, :, -margin:]):
+                edge.zero_()
+        # A few of x's lines at a time.
+        per_line = factor * width * factor
         step = max(1, CHUNK // channels // per_line)
-        scales, shifts = x.new_empty(2, min(step, len(lines)) * per_line, channels)
-        for start in range(0, len(lines), step):
-            part = lines[start : start + step]
-            here = slice(start * per_line, start * per_line + len(part) * per_line)
-            row, done = index[here], out[here]
-            scale = torch.index_select(rows.scale, 0, row, out=scales[: len(row)])
-            shift = torch.index_select(rows.shift, 0, row, out=shifts[: len(row)])
-            shape = (len(part), factor, part.shape[2], factor, channels)
-            torch.addcmul(shift.view(shape), part, scale.view(shape), out=done.view(shape))
-            if activate:
-                F.leaky_relu_(done, 0.2)
-        return out.view(count, height * factor, width * factor, channels).permute(0, 3, 1, 2)
+        scales, shifts = x.new_empty(2, min(step, height) * per_line, channels)
+        pictures = repeated(out[:, margin : high - margin, margin : wide - margin].permute(0, 3, 1, 2), factor)
+        for n, (picture, lines) in enumerate(zip(pictures, spread(x, factor), strict=True)):
+            for start in range(0, height, step):
+                part, done = lines[start : start + step], picture[start : start + step]
+                first = (n * height + start) * per_line
+                row = index[first : first + len(part) * per_line]
+                scale = torch.index_select(rows.scale, 0, row, out=scales[: len(row)])
+                shift = torch.index_select(rows.shift, 0, row, out=shifts[: len(row)])
+                torch.addcmul(shift.view(done.shape), part, scale.view(done.shape), out=done)
+                if activate:
+                    F.leaky_relu_(done, 0.2)
+        return out.permute(0, 3, 1, 2)
 
 
 def flat(x: Tensor) -> Tensor:
@@ -370,12 +375,14 @@ class FastConv:
         self.winograd: dict[int, Winograd] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        tile = best_tile(self.plain.in_channels, self.plain.out_channels, x.shape[2] * x.shape[3], x.dtype)
+        """[N, C, H + 2, W + 2], with the zeros around it -> [N, O, H, W]."""
+        pixels = (x.shape[2] - 2) * (x.shape[3] - 2)
+        tile = best_tile(self.plain.in_channels, self.plain.out_channels, pixels, x.dtype)
         if tile == 0:
-            return self.plain(x)
+            return F.conv2d(x, self.plain.weight, self.plain.bias)
         if tile not in self.winograd:
             self.winograd[tile] = Winograd(self.plain.weight, self.plain.bias, tile)
-        return self.winograd[tile](x)
+        return self.winograd[tile].valid(x)
 
 
 def best_tile(inputs: int, outputs: int, pixels: int, dtype: torch.dtype) -> int:

@@ -27,7 +27,7 @@ from pinxit.nn.winograd import Winograd
 
 CHUNK = 1 << 16
 """Numbers that are modulated at a time: with what is gathered for them, they stay in a core's cache."""
-GROUP = 64
+GROUP = 128
 """Channels whose gamma and beta are computed at a time, for the same reason."""
 MOST_GIVEN = 1 << 25
 """Numbers of a product that is held whole: 128 MB."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 PART = 1 << 18
 """Numbers of each tensor that are taken at a time, so that what is between stays in cache."""
@@ -28,11 +29,11 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, H, W] -> the same shape."""
         learning = self.training and torch.is_grad_enabled() and input.device.type == "cpu"
-        usual = self.momentum is not None and self.affine and self.num_batches_tracked is not None
-        if not (learning and usual) or torch.compiler.is_compiling():
+        seen = self.num_batches_tracked
+        if not learning or seen is None or self.momentum is None or not self.affine or torch.compiler.is_compiling():
             return super().forward(input)
         self._check_input_dim(input)
-        self.num_batches_tracked.add_(1)
+        seen.add_(1)
         return _BatchNorm.apply(
             input, self.weight, self.bias, self.running_mean, self.running_var, self.momentum, self.eps
         )
@@ -70,8 +71,8 @@ class _Gradients(torch.autograd.Function):
         )
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's
         given, x, w, mean, r = ctx.saved_tensors
         of_x, a, b = cotangents
         n = x.numel() // len(w)
@@ -111,4 +112,5 @@ def parts(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
     """[N, C, H, W], all of one shape and channels last -> views of some pixels of each at a time [pixels, C]."""
     channels = tensors[0].shape[1]
     flat = [x.permute(0, 2, 3, 1).view(-1, channels) for x in tensors]
-    yield from zip(*(x.split(max(1, PART // channels)) for x in flat), strict=True)
+    for some in zip(*(x.split(max(1, PART // channels)) for x in flat), strict=True):
+        yield list(some)

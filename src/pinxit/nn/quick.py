@@ -161,7 +161,7 @@ def picture_of(pixels: Tensor, n: int, height: int, width: int) -> Tensor:
 
 def patches(x: Tensor, k: int, stride: int, padding: int, height: int, width: int) -> Tensor:
     """[N, C, H, W] -> what a convolution sees for each of height x width pixels [N * height * width, k * k * C]."""
-    x = F.pad(x, (padding,) * 4).contiguous(memory_format=torch.channels_last)
+    x = padded(x, *(padding,) * 4)
     picture, channel, line, pixel = x.stride()
     seen = x.as_strided(
         (len(x), height, width, k, k, x.shape[1]), (picture, stride * line, stride * pixel, line, pixel, channel)
@@ -221,13 +221,13 @@ class _Winograd(torch.autograd.Function):
         m, side, (n, outputs, height, width) = 7 - k, 6, grad.shape
         A, G, B = (matrix.t().contiguous() for matrix in matrices(k, x.dtype))
         of_x = of_weight = of_bias = by_x = turned_kernels = sums = None
-        padded = whole_tiles(x, p, height, width, k)
-        seen = overlapping(padded, k)
+        x_around = whole_tiles(x, p, height, width, k)
+        seen = overlapping(x_around, k)
         rows, columns = seen.shape[3:5]
-        g = F.pad(grad, (0, columns * m - width, 0, rows * m - height)).contiguous(memory_format=torch.channels_last)
+        g = padded(grad, 0, columns * m - width, 0, rows * m - height)
         g = g.permute(0, 2, 3, 1).view(n, rows, m, columns, m, outputs).permute(2, 4, 0, 1, 3, 5)
         if ctx.needs_input_grad[0]:
-            of_x = torch.zeros_like(padded)
+            of_x = torch.zeros_like(x_around)
             by_x, turned_kernels = overlapping(of_x, k), transformed(weight)
         for some in parts(n, rows, columns):
             turned = (A @ g[:, :, *some].reshape(m * m, -1)).view(side * side, -1, outputs)
@@ -270,7 +270,13 @@ def transformed(weight: Tensor) -> Tensor:
 def whole_tiles(x: Tensor, padding: int, height: int, width: int, k: int) -> Tensor:
     """x with zeros around it, and so many more below and to the right that tiles cover height x width pixels."""
     down, right = (-side % (7 - k) for side in (height, width))
-    return F.pad(x, (padding, padding + right, padding, padding + down)).contiguous(memory_format=torch.channels_last)
+    return padded(x, padding, padding + right, padding, padding + down)
+
+
+def padded(x: Tensor, left: int, right: int, above: int, below: int) -> Tensor:
+    """x with so many zeros around it, channels last; x itself where there are none, of which `pad` makes a copy."""
+    x = F.pad(x, (left, right, above, below)) if left or right or above or below else x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def overlapping(x: Tensor, k: int) -> Tensor:

@@ -26,7 +26,7 @@ MOST_PIXELS = 64 * 64
 POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2), -math.sqrt(2))}
 """Where the polynomials are evaluated, beside infinity, for tiles of the output of 2 and 4 pixels a side."""
 
-COLUMNS, LEAST_PATCHES = 1 << 13, {2: 256, 4: 128}
+COLUMNS, LEAST_PATCHES = 1 << 13, {2: 256, 4: 64}
 """Patches times channels that are transformed at a time, and patches at least, of each tile."""
 
 INPUTS = 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -284,3 +285,30 @@ def test_it_holds_nothing_that_painting_changes(change: dict) -> None:
     G(noise_map(128, 64, 4, 5))
     assert torch.equal(G.paint(canvas), first)
     assert torch.equal(G(labels), first)
+
+
+def test_several_threads_paint_at_once() -> None:
+    """Memory that is used again belongs to one picture at a time."""
+    painter = FastGenerator(plain(TINY))
+    maps = [noise_map(64, 64, 3, seed) for seed in range(4)]
+    alone = [painter(labels, None, style(TINY, 1)) for labels in maps]
+    canvases = [painter.canvas(labels) for labels in maps]
+
+    def paint(i: int) -> bool:
+        canvas = canvases[i % 4]
+        assert canvas is not None
+        again = painter(maps[i % 4], None, style(TINY, 1)), painter.paint(canvas, style(TINY, 1))
+        return all(worst(picture, alone[i % 4]) < 1e-12 for picture in again)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(paint, range(40)))
+    assert 1 <= len(painter.desks) <= 4
+
+
+def test_large_memory_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    painter = FastGenerator(plain(TINY))
+    painter(noise_map(64, 64, 3, 0), None, style(TINY, 1))
+    (desk,) = painter.desks
+    monkeypatch.setattr(fast, "MOST_KEPT", desk.nbytes)
+    painter(noise_map(128, 64, 3, 0), None, style(TINY, 1))
+    assert painter.desks == []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,8 @@ GROUP = 128
 """Channels whose gamma and beta are computed at a time, for the same reason."""
 MOST_GIVEN = 1 << 25
 """Numbers of a product that is held whole: 128 MB."""
+MOST_KEPT = 1 << 28
+"""Bytes of a desk that is kept for the next picture: enough for COCO-Stuff's generator at 512 x 512."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,18 @@ class Room:
         return self.memory[:n].view(dtype).view(shape)
 
 
+class Desk:
+    """Rooms for one picture at a time: a unit's output, what small windows give, a unit's rows."""
+
+    def __init__(self) -> None:
+        self.pixels, self.given, self.scale, self.shift = (Room() for _ in range(4))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return sum(room.memory.nbytes for room in (self.pixels, self.given, self.scale, self.shift))
+
+
 class FastGenerator:
     """A generator in eval mode on the CPU, folded; it keeps no parameters of that one's but shares some.
 
@@ -91,12 +106,23 @@ class FastGenerator:
             self.blocks = [FastBlock(block, G.config, dtype) for block, _ in G.blocks()]
             self.factors = [factor for _, factor in G.blocks()]
             self.to_picture = folded(G.to_picture, dtype)
+        self.desks: list[Desk] = []  # that nobody works at
+
+    @contextmanager
+    def _desk(self) -> Iterator[Desk]:
+        """One for this thread alone. It is left for the next picture, unless it has become large."""
+        desk = self.desks.pop() if self.desks else Desk()
+        yield desk
+        if desk.nbytes <= MOST_KEPT:
+            self.desks.append(desk)
 
     @torch.inference_mode()
     def __call__(self, labels: Tensor, instances: Tensor | None = None, z: Tensor | None = None) -> Tensor:
         """As `Generator.forward`. What is computed of the maps is dropped as soon as it is used."""
         codes = self._codes(labels, instances)
-        return self._paint(self._start(codes), self._grid(codes), self._made(codes, {}, (Room(), Room())), z)
+        with self._desk() as desk:
+            made = self._made(codes, {}, desk.given, (desk.scale, desk.shift))
+            return self._paint(self._start(codes), self._grid(codes), made, z, desk.pixels)
 
     @torch.inference_mode()
     def canvas(self, labels: Tensor, instances: Tensor | None = None, most: float = math.inf) -> Canvas | None:
@@ -107,7 +133,8 @@ class FastGenerator:
         distinct = {height: len(windows.large) for height, windows in found.items()}
         if self._size(codes, distinct) > most:
             return None
-        blocks = [(index, list(rows)) for index, rows in self._made(codes, found)]
+        with self._desk() as desk:
+            blocks = [(index, list(rows)) for index, rows in self._made(codes, found, desk.given)]
         return Canvas(codes, self._start(codes), blocks, distinct)
 
     @torch.inference_mode()
@@ -137,20 +164,21 @@ class FastGenerator:
         if self._size(codes, rows) > most:
             return None
         blocks = []
-        room = Room()
-        for height, block, (index, units) in zip(self._heights(codes), self.blocks, canvas.blocks, strict=True):
-            edit = edits[height]
-            if edit is not None:
-                index = edit.fresh.index
-                units = [unit.edited(old, edit, room) for unit, old in zip(block.units, units, strict=True)]
-            blocks.append((index, units))
+        with self._desk() as desk:
+            for height, block, (index, units) in zip(self._heights(codes), self.blocks, canvas.blocks, strict=True):
+                edit = edits[height]
+                if edit is not None:
+                    index = edit.fresh.index
+                    units = [unit.edited(old, edit, desk.given) for unit, old in zip(block.units, units, strict=True)]
+                blocks.append((index, units))
         return Canvas(codes, self._start(codes), blocks, distinct)
 
     @torch.inference_mode()
     def paint(self, canvas: Canvas, z: Tensor | None = None) -> Tensor:
         """-> pictures [N, 3, H, W] in [-1, 1]; with a VAE in the styles z [N, z_dim], or n times as many, for n
         pictures of each map (all maps in the first styles, then all in the next)."""
-        return self._paint(canvas.start, self._grid(canvas.codes), canvas.blocks, z)
+        with self._desk() as desk:
+            return self._paint(canvas.start, self._grid(canvas.codes), canvas.blocks, z, desk.pixels)
 
     def _paint(
         self,
@@ -158,16 +186,16 @@ class FastGenerator:
         grid: tuple[int, int],
         blocks: Iterable[tuple[Tensor, Iterable[Rows]]],
         z: Tensor | None,
+        room: Room,
     ) -> Tensor:
         x = start if self.of_style is None else self.of_style(z, grid)
         assert x is not None
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        room = Room()
         for block, factor, (index, rows) in zip(self.blocks, self.factors, blocks, strict=True):
             pixels = x.numel() // x.shape[1] * factor**2
             index = index if len(index) == pixels else index.repeat(pixels // len(index))
             x = block(x, factor, index, iter(rows), room)
-        return torch.tanh(self.to_picture(F.leaky_relu(x, 0.2)).to(torch.promote_types(self.dtype, torch.float32)))
+        return torch.tanh(self.to_picture(F.leaky_relu_(x, 0.2)).to(torch.promote_types(self.dtype, torch.float32)))
 
     def _codes(self, labels: Tensor, instances: Tensor | None) -> Tensor:
         if not self.config.instances:
@@ -198,11 +226,10 @@ class FastGenerator:
         return numbers * self.dtype.itemsize
 
     def _made(
-        self, codes: Tensor, found: dict[int, Windows], tables: tuple[Room, Room] | None = None
+        self, codes: Tensor, found: dict[int, Windows], room: Room, tables: tuple[Room, Room] | None = None
     ) -> Iterator[tuple[Tensor, Iterator[Rows]]]:
         """Of each block in turn the row of each pixel, and the rows of its units when they are asked for. `found`: the
         windows of each height, as far as they are known. `tables`: where each unit's rows overwrite the last one's."""
-        room = Room()
         for block, height in zip(self.blocks, self._heights(codes), strict=True):
             if height not in found:
                 found = {height: self._windows(codes, height)}  # no block needs that of one before

@@ -265,7 +265,7 @@ def test_no_request_waits_behind_another_while_dragging(page: Page) -> None:
     assert settled(page) != shown
     assert during != shown
     assert most == 1
-    assert 2 <= asked <= moves  # how many of them depends on how quickly the machine paints, and how slowly it drags
+    assert 2 <= asked < moves  # some are superseded; how many depends on how quickly the machine paints and drags
 
 
 def test_follow_switched_off_waits_for_the_arrow(page: Page) -> None:

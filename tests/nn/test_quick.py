@@ -9,19 +9,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pinxit.nn import quick
+from pinxit.nn import quick, winograd
 from pinxit.nn.quick import QuickConv2d, QuickConvTranspose2d
 
-WAYS = ["product", "winograd"]
+WAYS = ["product", "winograd", "strided"]
 CONVS = [(3, 1, 0), (3, 1, 1), (4, 1, 1), (4, 1, 2), (4, 1, 0)]  # kernel, stride, padding: what Winograd's can do
-STRIDED = [(4, 2, 1), (4, 2, 2), (3, 2, 1), (1, 1, 0), (5, 3, 1)]
+STRIDED = [(3, 2, 0), (3, 2, 1), (3, 2, 2)]
+OTHERS = [(4, 2, 1), (4, 2, 2), (1, 1, 0), (5, 3, 1)]
 
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ways that were taken."""
     found: list[str] = []
-    for way, function in zip(WAYS, (quick._Product, quick._Winograd), strict=True):
+    for way, function in zip(WAYS, (quick._Product, quick._Winograd, quick._Strided), strict=True):
 
         def apply(*inputs: object, way: str = way, own: Callable[..., Tensor] = function.apply) -> Tensor:
             found.append(way)
@@ -35,6 +36,7 @@ def only(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """That way, for small layers too."""
     monkeypatch.setattr(quick, "LEAST_WEIGHTS", 0 if way == "product" else 1 << 60)
     monkeypatch.setattr(quick, "A_PIXEL", 0)
+    monkeypatch.setattr(quick, "LEAST_STRIDED", 0 if way == "strided" else 1 << 60)
     monkeypatch.setattr(quick, "LEAST_CHANNELS", 0)
     monkeypatch.setattr(quick, "LEAST_PIXELS", 0)
 
@@ -57,7 +59,7 @@ def found_by(layer: nn.Module, size: tuple[int, ...], last: bool) -> list[Tensor
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("conv", [*CONVS, *STRIDED])
+@pytest.mark.parametrize("conv", [*CONVS, *STRIDED, *OTHERS])
 @pytest.mark.parametrize("size", [(2, 6, 9, 11), (1, 6, 5, 5), (3, 6, 8, 23)])
 @pytest.mark.parametrize("last", [True, False])
 def test_convolutions_are_equal_with_gradients(
@@ -68,10 +70,11 @@ def test_convolutions_are_equal_with_gradients(
     taken: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if way == "winograd" and conv in STRIDED:
-        pytest.skip("of stride 1 alone")
+    if (way == "winograd" and conv not in CONVS) or (way == "strided" and conv not in STRIDED):
+        pytest.skip("not its kernel and stride")
     only(way, monkeypatch)
-    monkeypatch.setattr(quick, "PATCHES", 7)  # so that there are several parts
+    monkeypatch.setattr(winograd, "PATCHES", 7)
+    monkeypatch.setattr(winograd, "NUMBERS", 40)  # so that there are several parts
     torch.manual_seed(0)
     k, stride, padding = conv
     layers = pair(QuickConv2d(6, 5, k, stride, padding, bias=size[0] > 1).double(), last)
@@ -80,22 +83,26 @@ def test_convolutions_are_equal_with_gradients(
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("conv", [(4, 2, 1, 0), (3, 2, 1, 1), (3, 1, 1, 0), (4, 2, 0, 1), (5, 3, 2, 2)])
+@pytest.mark.parametrize("way", ["product", "strided"])
+@pytest.mark.parametrize("conv", [(4, 2, 1, 0), (3, 2, 1, 1), (3, 2, 0, 0), (3, 1, 1, 0), (4, 2, 0, 1), (5, 3, 2, 2)])
 @pytest.mark.parametrize("size", [(2, 6, 4, 5), (1, 6, 1, 1)])
 @pytest.mark.parametrize("last", [True, False])
 def test_transposed_convolutions_are_equal_with_gradients(
+    way: str,
     conv: tuple[int, int, int, int],
     size: tuple[int, ...],
     last: bool,
     taken: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    only("product", monkeypatch)
+    if way == "strided" and conv[:2] != (3, 2):
+        pytest.skip("not its kernel and stride")
+    only(way, monkeypatch)
     torch.manual_seed(0)
     k, stride, padding, more = conv
     layers = pair(QuickConvTranspose2d(6, 5, k, stride, padding, more, bias=size[0] > 1).double(), last)
     ours, theirs = (found_by(layer, size, last) for layer in layers)
-    assert taken == ["product"]
+    assert taken == [way]
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
 
 
@@ -107,7 +114,7 @@ def test_only_gradients_that_are_asked_for(
     only(way, monkeypatch)
     torch.manual_seed(0)
     found = []
-    for layer in pair(QuickConv2d(6, 5, 3, padding=1).double()):
+    for layer in pair(QuickConv2d(6, 5, 3, 2 if way == "strided" else 1, padding=1).double()):
         layer.requires_grad_(frozen == "input")
         torch.manual_seed(1)
         x = torch.randn(2, 6, 9, 8, dtype=torch.float64).requires_grad_(frozen == "weights")
@@ -117,19 +124,33 @@ def test_only_gradients_that_are_asked_for(
     torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("way", [*WAYS, "transposed"])
-def test_gradients_of_gradients(way: str, taken: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a gradient penalty takes them."""
-    only("product" if way == "transposed" else way, monkeypatch)
-    torch.manual_seed(0)
-    layer = QuickConvTranspose2d(6, 5, 4, 2, 1) if way == "transposed" else QuickConv2d(6, 5, 4, padding=1)
+@pytest.mark.parametrize(
+    ("way", "layer"),
+    [
+        ("product", QuickConv2d(6, 5, 4, padding=1)),
+        ("product", QuickConvTranspose2d(6, 5, 4, 2, 1)),
+        ("winograd", QuickConv2d(6, 5, 4, padding=1)),
+        ("winograd", QuickConv2d(6, 5, 3, padding=1)),
+        ("strided", QuickConv2d(6, 5, 3, 2, padding=1)),
+        ("strided", QuickConvTranspose2d(6, 5, 3, 2, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("by", ["input", "weight", "both"])
+def test_gradients_of_gradients(
+    way: str, layer: nn.Conv2d | nn.ConvTranspose2d, by: str, taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a gradient penalty takes them, by the input; and by the weight, for the sake of completeness."""
+    only(way, monkeypatch)
     found = []
-    for conv in pair(layer.double()):
+    for conv in pair(copy.deepcopy(layer).double()):
         torch.manual_seed(1)
         x = torch.randn(2, 6, 9, 8, dtype=torch.float64, requires_grad=True)
-        (slope,) = torch.autograd.grad(conv(torch.tanh(x)).square().sum(), x, create_graph=True)
-        slope.square().sum().backward()
-        found.append([slope, x.grad, *(p.grad for p in conv.parameters())])
+        y = conv(torch.tanh(x)).square().sum()
+        slopes = torch.autograd.grad(
+            y, {"input": [x], "weight": [conv.weight], "both": [x, conv.weight]}[by], create_graph=True
+        )
+        torch.stack([slope.square().sum() for slope in slopes]).sum().backward()
+        found.append([*slopes, x.grad, *(p.grad for p in conv.parameters())])
     assert len(taken) == 1
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
 

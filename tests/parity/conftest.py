@@ -44,6 +44,7 @@ def convolutions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.param != "by size":
         monkeypatch.setattr(quick, "A_PIXEL", 0)
         monkeypatch.setattr(quick, "LEAST_WEIGHTS", 0 if request.param == "product" else 1 << 60)
+        monkeypatch.setattr(quick, "LEAST_STRIDED", 0)
         monkeypatch.setattr(quick, "LEAST_CHANNELS", 0)
         monkeypatch.setattr(quick, "LEAST_PIXELS", 0)
 

@@ -197,7 +197,7 @@ class Conv:
         if tile:
             if tile not in self.winograd:
                 self.winograd[tile] = Winograd(self.weight, self.bias, tile)
-            return self.winograd[tile].valid(F.pad(x, (self.padding,) * 4) if self.padding else x)
+            return self.winograd[tile](F.pad(x, (self.padding,) * 4) if self.padding else x)
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
     def _grouped(self, x: Tensor, height: int, width: int) -> Tensor:
@@ -287,7 +287,7 @@ def best_tile(outputs: int, inputs: int, height: int, width: int, dtype: torch.d
     """The tile of `Winograd` that is quickest for a 3x3 convolution to so many pixels; 0: none of them."""
     least, pixels = min(inputs, outputs), height * width
     if dtype == torch.bfloat16:  # which F(4x4) would round too coarsely
-        return 2 if (least >= 256 and pixels >= 64) or (least >= 128 and pixels >= 128 * 128) else 0
-    if inputs * outputs <= MOST_WEIGHTS and ((least >= 128 and pixels >= 256) or (least >= 64 and pixels >= 100 * 100)):
+        return 2 if least >= 256 and pixels >= 64 else 0
+    if inputs * outputs <= MOST_WEIGHTS and least >= 96 and pixels >= 256:
         return 4
     return 2 if least >= 256 and pixels >= 64 else 0

@@ -6,6 +6,7 @@ import dataclasses
 import weakref
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from pinxit.modelfile import read
 from pinxit.models.singan.config import PRESETS, Network, Training
 from pinxit.models.singan.pyramid import plan, resize
 from pinxit.models.singan.recipe import Dice, Draws, SinGANRecipe, View, live_weights
+from pinxit.nn import quick
 from pinxit.training import checkpoint
 from pinxit.training.config import Run
 from pinxit.training.loop import train
@@ -29,7 +31,7 @@ def photo() -> torch.Tensor:
     return F.interpolate(noise, size=(32, 40), mode="bilinear") * 2 - 1
 
 
-def recipe(**training: int) -> SinGANRecipe:
+def recipe(**training: Any) -> SinGANRecipe:
     torch.manual_seed(0)
     tiny = PRESETS["tiny"]
     settings = dataclasses.replace(tiny.training, **{"steps": 4, **training})
@@ -143,6 +145,35 @@ def test_fake_kept_and_recomputed_part_only_after_the_first_generator_update() -
         r.train()
         losses[fake] = r.step(Dice(torch.tensor(5)), 0)
     assert all(torch.equal(a, b) for a, b in zip(*(v.values() for v in losses.values()), strict=True))
+
+
+@pytest.mark.parametrize("fake", ["kept", "recomputed"])
+@pytest.mark.parametrize("way", ["product", "winograd"])
+def test_the_quick_convolutions_train_as_pytorch_does(way: str, fake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In double: in fp32 activations that are 0 but for rounding part two runs (tests/parity/test_singan.py)."""
+    found = []
+    monkeypatch.setattr("pinxit.models.singan.pyramid.resize", lambda *args, **size: resize(*args, **size).double())
+    torch.set_default_dtype(torch.float64)
+    try:
+        for quickly in (False, True):
+            monkeypatch.setattr(quick, "A_PIXEL", 0)
+            monkeypatch.setattr(quick, "LEAST_WEIGHTS", 0 if quickly and way == "product" else 1 << 60)
+            monkeypatch.setattr(quick, "LEAST_CHANNELS", 0 if quickly and way == "winograd" else 1 << 60)
+            monkeypatch.setattr(quick, "LEAST_PIXELS", 0)
+            ours = recipe(fake=fake, d_steps=3, g_steps=3)
+            for _ in islice(ours.stages(), 2):
+                ours.train()
+                losses = [loss for i in range(4) for loss in ours.step(next(ours.batches(i)), i).values()]
+                # A bias in front of a batch norm has no gradient but rounding, of which Adam makes whole steps.
+                rest = [
+                    x.clone() for k, x in ours.state_dict().items() if not k.endswith(("conv.bias", "running_mean"))
+                ]
+                found.append(losses + rest)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {x.dtype for x in found[0][:12]} == {torch.float64}
+    for plain, quickly in zip(found[:2], found[2:], strict=True):
+        torch.testing.assert_close(quickly, plain, rtol=1e-6, atol=1e-7)
 
 
 def test_the_forecast_draws_no_random_numbers() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pinxit.models.singan.config import Network
+from pinxit.nn.quick import QuickConv2d
 from pinxit.nn.twice import BatchNorm2d
 
 
@@ -13,7 +14,7 @@ class Block(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel)
+        self.conv = QuickConv2d(inputs, outputs, kernel)
         self.norm = BatchNorm2d(outputs)
         self.activation = nn.LeakyReLU(0.2, inplace=True)
 

@@ -409,7 +409,7 @@ class FastConv:
             return F.conv2d(x, self.plain.weight, self.plain.bias)
         if tile not in self.winograd:
             self.winograd[tile] = Winograd(self.plain.weight, self.plain.bias, tile)
-        return self.winograd[tile].valid(x)
+        return self.winograd[tile](x)
 
 
 def best_tile(inputs: int, outputs: int, pixels: int, dtype: torch.dtype) -> int:
@@ -418,7 +418,7 @@ def best_tile(inputs: int, outputs: int, pixels: int, dtype: torch.dtype) -> int
     # On few pixels 4 is no quicker, and its weights take the most memory.
     if dtype == torch.bfloat16 or pixels <= 16 * 16:
         return 2 if fewest >= 256 and pixels <= 64 * 64 else 0
-    return 4 if fewest >= 128 and pixels <= 128 * 128 else 0
+    return 4 if fewest >= 128 else 0
 
 
 def folded(conv: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:

@@ -37,14 +37,15 @@ class Products:
         if not self.orders or len(x) != usual:
             return torch.bmm(x.transpose(0, 1), self.matrices.mT).transpose(0, 1)
         count, outputs, inputs = self.matrices.shape
-        if self.in_order is None or self.in_order[0] != usual:
+        in_order = self.in_order  # once, as another thread may paint a picture of another size
+        if in_order is None or in_order[0] != usual:
             kernels = self.matrices.reshape(-1, inputs, 1, 1).to_mkldnn()
             size = [1, count * inputs, usual, 1]
             ordered = torch.ops.aten.mkldnn_reorder_conv2d_weight(kernels, groups=count, input_size=size)
-            self.in_order = usual, ordered  # at once, as another thread may be here too
+            self.in_order = in_order = usual, ordered
         pixels = x.reshape(1, usual, 1, -1).permute(0, 3, 1, 2)
         out = torch.ops.mkldnn._convolution_pointwise(
-            pixels, self.in_order[1], None, [0, 0], [1, 1], [1, 1], count, "none", [], ""
+            pixels, in_order[1], None, [0, 0], [1, 1], [1, 1], count, "none", [], ""
         )
         return out.permute(0, 2, 3, 1).view(usual, count, outputs)
 

@@ -131,8 +131,8 @@ def test_weights_are_shared_where_they_are_as_they_were() -> None:
     folded, unfolded = Folded([conv, up]).steps
     assert isinstance(folded, Conv)
     assert isinstance(unfolded, Transposed)
-    assert folded.weight.data_ptr() == conv.weight.data_ptr()
-    assert unfolded.weight.data_ptr() == unfolded.product.data_ptr() == up.weight.data_ptr()
+    assert folded.ordered.weight.data_ptr() == conv.weight.data_ptr()
+    assert unfolded.ordered.weight.data_ptr() == up.weight.data_ptr()
 
 
 def test_statistics_of_large_pictures_are_summed_well() -> None:

@@ -5,8 +5,8 @@ from functions that keep none of its structure.
 - All is done channels-last, where PyTorch's convolutions, and its norms still more, are quicker, and in `dtype`.
 - Each convolution is computed in the way that is quickest for its sizes: 3x3 ones of many channels by Winograd's
   algorithm; those of few outputs (the last of each network, of which vector units would use 3 lanes of 16) for 2x2
-  pixels at a time; those on tiny pictures, where PyTorch reorders all weights at each call, as one matrix product, in
-  the weights' own order.
+  pixels at a time; the others by weights that are put in order once (`pinxit.nn.ordered`), or, where they cannot be,
+  on tiny pictures as one matrix product, in the weights' own order.
 
 Sums are made in another order than in the module: in fp32, results agree to about 1e-6, not to the last bit.
 """
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from pinxit.nn.dropout import Dropout
 from pinxit.nn.norm import BatchNorm2d
+from pinxit.nn.ordered import Ordered
 from pinxit.nn.resnet import ResnetBlock
 from pinxit.nn.winograd import Winograd
 
@@ -171,9 +172,10 @@ class Conv:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, padding: int, reflected: int = 0) -> None:
         """weight [O, C, k, k], channels-last; bias [O]."""
-        self.weight, self.bias, self.stride, self.padding, self.reflected = weight, bias, stride, padding, reflected
-        outputs, inputs, self.kernel = weight.shape[:3]
-        self.outputs, self.tap = outputs, outputs * inputs
+        self.bias, self.stride, self.padding, self.reflected = bias, stride, padding, reflected
+        self.ordered = Ordered(weight, bias, stride, padding)
+        outputs, self.inputs, self.kernel = weight.shape[:3]
+        self.outputs, self.tap = outputs, outputs * self.inputs
         self.winograd: dict[int, Winograd] = {}
         # Several pixels at a time, so that their channels together are 16 or some fewer.
         self.together = 4 if outputs == 1 else 2 if outputs <= 4 else 1
@@ -189,16 +191,16 @@ class Conv:
         height, width = ((side + margin - 1) // self.stride + 1 for side in x.shape[2:])
         if self.grouped is not None:
             return self._grouped(x, height, width)
-        if len(x) * height * width <= TINY and self.tap >= LEAST_TINY:
+        if len(x) * height * width <= TINY and self.tap >= LEAST_TINY and not self.ordered.orders:
             return self._product(x, height, width)
         tile = 0
         if self.kernel == 3 and self.stride == 1:
-            tile = best_tile(self.weight.shape[0], self.weight.shape[1], height, width, x.dtype)
+            tile = best_tile(self.outputs, self.inputs, height, width, x.dtype)
         if tile:
             if tile not in self.winograd:
-                self.winograd[tile] = Winograd(self.weight, self.bias, tile)
+                self.winograd[tile] = Winograd(self.ordered.weight, self.bias, tile)
             return self.winograd[tile](F.pad(x, (self.padding,) * 4) if self.padding else x)
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return self.ordered(x)
 
     def _grouped(self, x: Tensor, height: int, width: int) -> Tensor:
         assert self.grouped is not None
@@ -221,7 +223,8 @@ class Conv:
             (picture, s * line, s * pixel, line, 1),
             x.storage_offset() + first * line,
         )
-        weight = self.weight.permute(0, 2, 3, 1)[:, first : last + 1].flatten(1)  # a view, where all rows are used
+        # A view, where all rows are used.
+        weight = self.ordered.weight.permute(0, 2, 3, 1)[:, first : last + 1].flatten(1)
         out = F.linear(patches.reshape(len(x) * height * width, -1), weight, self.bias)
         return out.view(len(x), height, width, -1).permute(0, 3, 1, 2)
 
@@ -231,13 +234,12 @@ class Transposed:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, conv: nn.ConvTranspose2d) -> None:
         """weight [C, O, k, k], channels-last; bias [O]; all else as `conv` has it."""
-        self.weight, self.bias = weight, bias
+        self.bias = bias
         self.stride, self.padding, self.extra = conv.stride[0], int(conv.padding[0]), conv.output_padding[0]
         inputs, self.outputs, self.kernel = weight.shape[:3]
         self.tap = inputs * self.outputs
-        # [C, k * k * O], of few outputs [O * k * k, C]
-        self.product = weight.permute(0, 2, 3, 1).flatten(1)
-        self.few = weight.flatten(1).t().contiguous() if self.outputs <= 4 else None
+        self.ordered = Ordered(weight, bias, self.stride, self.padding, self.extra)
+        self.few = weight.flatten(1).t().contiguous() if self.outputs <= 4 else None  # [O * k * k, C]
 
     def __call__(self, x: Tensor) -> Tensor:
         n, channels, height, width = x.shape
@@ -250,15 +252,16 @@ class Transposed:
             out = F.fold(given, (high, wide), k, padding=p, stride=s)
             out = out if self.bias is None else out.add_(self.bias.view(-1, 1, 1))
             return out.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        if (k, s, p, self.extra) == (4, 2, 1, 0) and n * height * width <= TINY and self.tap >= LEAST_TINY:
+        tiny = n * height * width <= TINY and self.tap >= LEAST_TINY
+        if (k, s, p, self.extra) == (4, 2, 1, 0) and tiny and not self.ordered.orders:
             return self._product(x)
-        return F.conv_transpose2d(x, self.weight, self.bias, s, p, self.extra)
+        return self.ordered(x)
 
     def _product(self, x: Tensor) -> Tensor:
         """Kernel 4, stride 2, padding 1: what each pixel gives to the 4x4 around it, then the sum of what each is
         given."""
         n, channels, height, width = x.shape
-        given = x.permute(0, 2, 3, 1).reshape(-1, channels) @ self.product
+        given = x.permute(0, 2, 3, 1).reshape(-1, channels) @ self.ordered.weight.permute(0, 2, 3, 1).flatten(1)
         given = given.view(n, height, width, 2, 2, 2, 2, self.outputs)
         out = given.new_zeros(n, height + 1, 2, width + 1, 2, self.outputs)  # one pixel more at either side
         # The kernel's i falls on the pixel 2 y + i of those of `out`.

@@ -19,7 +19,7 @@ from torch import Tensor
 from pinxit.errors import PinxitError
 from pinxit.modelfile import read
 from pinxit.nn.norm import BatchNorm2d
-from pinxit.training.distributed import mean_over_ranks, pick_device, processes
+from pinxit.training.distributed import mean_over_ranks, pick_device, precision_on, processes, quick_at_bf16
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -263,3 +263,37 @@ def test_one_process_needs_no_group() -> None:
     with processes(torch.device("cpu")):
         assert not torch.distributed.is_initialized()
     assert mean_over_ranks(torch.tensor([2.0])).tolist() == [2.0]
+
+
+ZEN4 = {"cpu_name": "AMD EPYC 9R14", "avx512_bf16": True, "avx512_fp16": False, "amx_bf16": False}
+COOPER_LAKE = {"cpu_name": "Intel Xeon Platinum 8380H", "avx512_bf16": True, "avx512_fp16": False}
+SAPPHIRE_RAPIDS = {"cpu_name": "Intel Xeon", "avx512_bf16": True, "avx512_fp16": True, "amx_bf16": True}
+ICE_LAKE = {"cpu_name": "Intel Xeon Platinum 8375C", "avx512_bf16": False}
+
+
+@pytest.mark.parametrize(
+    ("found", "quick"),
+    [
+        (ZEN4, True),
+        ({**ZEN4, "avx512_fp16": True}, True),
+        (COOPER_LAKE, True),
+        (SAPPHIRE_RAPIDS, True),
+        ({**SAPPHIRE_RAPIDS, "amx_bf16": False}, False),  # a virtual machine's
+        (ICE_LAKE, False),
+        ({}, False),
+    ],
+)
+def test_auto_is_bf16_where_the_processor_is_quick_at_it(
+    found: dict[str, object], quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    cpu = torch.device("cpu")
+    assert quick_at_bf16(cpu) is quick
+    assert precision_on(cpu, "auto") == ("bf16" if quick else "fp32")
+    assert precision_on(cpu, "auto", made_for=False) == precision_on(cpu, "fp32") == "fp32"
+    assert precision_on(cpu, "bf16") == "bf16"
+
+
+def test_a_pytorch_that_does_not_tell_computes_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert precision_on(torch.device("cpu"), "auto") == "fp32"

@@ -20,6 +20,7 @@ from PIL import Image
 import pinxit
 from pinxit.apps.cli.main import main
 from pinxit.modelfile import read
+from pinxit.training import checkpoint
 
 Arguments = Callable[..., list[str]]
 
@@ -93,6 +94,20 @@ def test_a_run_may_be_extended(done: Path, arguments: Arguments, tmp_path: Path)
     assert [r["step"] for r in records(longer)] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_run_goes_on_in_the_precision_it_was_begun_in(
+    quick: bool, done: Path, arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever that is: another machine may be quick at bf16, or not."""
+    longer = tmp_path / "longer"
+    shutil.copytree(done, longer)  # in fp32
+    monkeypatch.setattr("pinxit.training.distributed.quick_at_bf16", lambda _: quick)
+    monkeypatch.setattr("pinxit.models.spade.recipe.SpadeRecipe.bf16", True)
+    main(arguments(longer, "--steps 4 --log-every 1 --resume"))
+    assert checkpoint.precision_of_run(longer) == "fp32"
+    assert [r["step"] for r in records(longer)] == [1, 2, 3, 4]
+
+
 def test_a_used_folder_and_an_empty_one_are_told_apart(done: Path, arguments, capsys, tmp_path: Path) -> None:
     assert "is a run already, expected a new folder; add --resume" in refusal(arguments(done, "--steps 3"), capsys)
     line = refusal(arguments(tmp_path / "nothing", "--steps 3 --resume"), capsys)
@@ -120,9 +135,11 @@ def test_sizes_and_batches_that_cannot_be_are_refused(arguments, capsys, tmp_pat
 
 def test_bfloat16_gives_finite_losses_near_those_of_fp32(done: Path, arguments, tmp_path: Path) -> None:
     main(arguments(tmp_path / "run", "--steps 3 --log-every 1 --precision bf16"))
-    for half, whole in zip(records(tmp_path / "run"), records(done), strict=True):
+    # The first step is of the same weights. Then hinge, L1 and Adam's first steps, which are signs, enlarge rounding:
+    # by the third step losses were seen 10 % apart, on one processor more than on another.
+    for half, whole, near in zip(records(tmp_path / "run"), records(done), (0.005, 0.2, 0.2), strict=True):
         for name in ("GAN", "feature_matching", "D_fake", "D_real"):
-            assert half[name] == pytest.approx(whole[name], rel=0.1, abs=0.05)
+            assert half[name] == pytest.approx(whole[name], rel=near, abs=near / 2)
     first = records(done)[0]["feature_matching"]
     assert records(tmp_path / "run")[0]["feature_matching"] != pytest.approx(first, rel=1e-6)
     assert {str(t.dtype) for t in read(tmp_path / "run").tensors.values()} == {"torch.float32"}

@@ -52,6 +52,15 @@ def require_startable(folder: Path, resume: bool) -> None:
         raise expected(f"folder '{folder}'", "a run already", "a new folder", "add --resume to go on with it")
 
 
+def precision_of_run(folder: Path) -> str:
+    """What the run in a folder computes in; `auto` where its state does not tell, of which `read` will say why."""
+    try:
+        identity = json.loads(torch.load(folder / NAME, map_location="cpu", weights_only=True, mmap=True)["identity"])
+        return str(identity["precision"])
+    except Exception:  # a damaged file makes torch raise anything
+        return "auto"
+
+
 def read(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     """The state in a run's folder, if it is of the same method, data and options.
 

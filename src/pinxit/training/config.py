@@ -23,7 +23,7 @@ class Run:
     """Where to compute; auto: a GPU where there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 computes convolutions in bfloat16; weights and losses stay fp32. auto: bf16 where the preset asks for it and
-    this machine is quick at it, else fp32."""
+    this machine is quick at it, else fp32; with --resume what the run was begun in."""
     compile: bool = False
     """Compile the networks with torch.compile (on the CPU this needs a C++ compiler on the machine)."""
     workers: int = 0

@@ -48,7 +48,7 @@ OPTIONS = {
     "paint": "MODEL, MAP ..., --out PATH, --style STYLE ..., --variations INT, --frames INT, --instances FILE ..., "
     "--save-style PATH, --device {auto, --precision {auto",
     "translate": "MODEL, INPUT ..., --out PATH, --direction {AtoB, --tile INT, --overlap INT, --statistics {sampled, "
-    "--dropout, --norm {picture, --seed INT, --device {auto, --precision {fp32, sees farther, some hundred",
+    "--dropout, --norm {picture, --seed INT, --device {auto, --precision {auto, sees farther, some hundred",
     "segment": "MODEL, PHOTO ..., --out PATH, --colors, --overlay, --device {auto, --precision {auto",
     "train deeplabv3": "tiny, cpu, coco, ade20k, cityscapes, --data PATH, --backbone-weights PATH, --depth, "
     "--output-stride, --rates, --scale, --balance",

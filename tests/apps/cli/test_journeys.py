@@ -112,6 +112,19 @@ def test_precision_changes_little(place: Path, pinxit: Pinxit) -> None:
     assert files_in(Path("default")) == files_in(Path("fp32"))
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_bf16_where_the_processor_is_slow_at_it_is_done_and_remarked_on(
+    quick: bool, place: Path, pinxit: Pinxit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinxit.training.distributed.quick_at_bf16", lambda _: quick)
+    remarks = [
+        painted(pinxit, "model", MAP, "--precision", precision, "--out", precision).count("no quick bf16")
+        for precision in ("fp32", "auto", "bf16")
+    ]
+    assert remarks == [0, 0, 0 if quick else 1]
+    assert files_in(Path("auto")) == files_in(Path("bf16" if quick else "fp32"))
+
+
 def test_the_style_of_a_picture_can_be_kept(place: Path, pinxit: Pinxit) -> None:
     photo = "garden/train_img/0002.png"
     painted(pinxit, "model", MAP, "--style", photo, "--out", "photo", "--save-style", "styles/z.npy")

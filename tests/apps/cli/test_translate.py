@@ -212,7 +212,10 @@ def test_pictures_of_any_kind(
 
 @pytest.mark.parametrize("picture", ["photo.png", "photo.tif"])
 @pytest.mark.parametrize("options", ["--tile 64", "--tile 64 --overlap 40", "--tile 66", "--tile 120 --precision bf16"])
-def test_windows_give_the_whole_picture(place: Path, done: Done, picture: str, options: str) -> None:
+def test_windows_give_the_whole_picture(
+    place: Path, done: Done, picture: str, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinxit.training.distributed.quick_at_bf16", lambda _: True)  # on a slow one it is remarked on
     remark = "note: --tile is 68, the next multiple of the 4 that the model needs\n" if "66" in options else ""
     done(f"rgb {picture} {options} --statistics exact --out windows", remark)
     whole = model_at("rgb").translate(read_raster(picture)).astype(int)

@@ -45,8 +45,8 @@ class Paint:
     device: paint_maps.Device = "auto"
     """Where to compute."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """bf16 is quicker where the machine has instructions for it, and differs by some thousandths of a picture's range;
-    auto: bf16 there, fp32 elsewhere."""
+    """bf16 is quicker where the machine has quick instructions for it, and differs by some thousandths of a picture's
+    range; auto: bf16 there, fp32 elsewhere."""
 
 
 def main(arguments: list[str]) -> None:
@@ -101,12 +101,10 @@ def opened(o: Paint) -> Any:
     """The model. Raises `PinxitError` where there is none that can be read."""
     from pinxit import modelfile
     from pinxit.models.spade.generate import load
-    from pinxit.training.distributed import pick_device, quick_at_bf16
+    from pinxit.training.distributed import pick_device
 
     device = pick_device(o.device)
-    precision = o.precision
-    if precision == "auto":
-        precision = "bf16" if quick_at_bf16(device) else "fp32"
+    precision = pictures.precision_of(o.precision, device)
     return load(modelfile.read(pictures.found_model(o.model)), device, precision=precision)
 
 

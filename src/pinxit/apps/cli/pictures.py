@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -117,3 +117,19 @@ def counted(n: int, thing: str) -> str:
 def note(text: str) -> None:
     """A remark beside the result, on stderr."""
     print(f"note: {text}", file=sys.stderr)
+
+
+def precision_of(asked: str, device: Any) -> Literal["fp32", "bf16"]:
+    """What to compute in on a `torch.device`, where the user asked for `auto`, `fp32` or `bf16`."""
+    from pinxit.training.distributed import precision_on
+
+    remark_slow_bf16(asked, device)
+    return precision_on(device, asked)
+
+
+def remark_slow_bf16(asked: str, device: Any) -> None:
+    """Say so where bf16 was asked for on a processor that is slower at it: few would want that."""
+    from pinxit.training.distributed import quick_at_bf16
+
+    if asked == "bf16" and device.type == "cpu" and not quick_at_bf16(device):
+        note("this processor has no quick bf16, so fp32 may be faster; --precision auto takes what suits it")

@@ -36,8 +36,8 @@ class Segment:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """bf16 is quicker where the machine has instructions for it, and some pixels near edges get another label; auto:
-    bf16 there, fp32 elsewhere."""
+    """bf16 is quicker where the machine has quick instructions for it, and some pixels near edges get another label;
+    auto: bf16 there, fp32 elsewhere."""
 
 
 def main(arguments: list[str]) -> None:
@@ -77,12 +77,10 @@ def opened(o: Segment) -> Segmenter:
     """The model. Raises `PinxitError` where there is none that can be read."""
     from pinxit import modelfile
     from pinxit.models.deeplabv3.generate import load
-    from pinxit.training.distributed import pick_device, quick_at_bf16
+    from pinxit.training.distributed import pick_device
 
     device = pick_device(o.device)
-    precision = o.precision
-    if precision == "auto":
-        precision = "bf16" if quick_at_bf16(device) else "fp32"
+    precision = pictures.precision_of(o.precision, device)
     return load(modelfile.read(o.model), device, precision=precision)
 
 

@@ -14,7 +14,7 @@ import tyro
 
 from pinxit.apps.cli.best import Best, evaluation_of
 from pinxit.apps.cli.methods import NAMES, take_method
-from pinxit.apps.cli.pictures import STYLE, listed, note
+from pinxit.apps.cli.pictures import STYLE, listed, note, remark_slow_bf16
 from pinxit.apps.memory import keep_freed_memory
 from pinxit.errors import expected, unknown_name
 from pinxit.models import METHODS
@@ -74,8 +74,8 @@ def train(method: str, run: Run, best: Best, options: Any, config: Any, *, alone
 
     from pinxit.data.images import remarks
     from pinxit.recipe import rank
-    from pinxit.training.checkpoint import require_startable
-    from pinxit.training.distributed import pick_device, processes, quick_at_bf16
+    from pinxit.training.checkpoint import precision_of_run, require_startable
+    from pinxit.training.distributed import pick_device, precision_on, processes
     from pinxit.training.loop import train as loop
 
     keep_freed_memory()
@@ -100,8 +100,11 @@ def train(method: str, run: Run, best: Best, options: Any, config: Any, *, alone
         if (texts := getattr(recipe, "texts", None)) is not None and texts.digest:
             # What was learnt of one encoder's vectors means nothing for another's, though they be as wide.
             identity["SHA-256 of the text encoder"] = texts.digest[:16]
-        if run.precision == "auto":
-            run = dataclasses.replace(run, precision="bf16" if recipe.bf16 and quick_at_bf16(device) else "fp32")
+        if rank() == 0 and not run.resume:
+            remark_slow_bf16(run.precision, device)
+        # A run that goes on elsewhere stays what it was begun as.
+        asked = precision_of_run(run.out) if run.resume and run.precision == "auto" else run.precision
+        run = dataclasses.replace(run, precision=precision_on(device, asked, made_for=recipe.bf16))
         identity["precision"] = run.precision
         for part, names in config.MAY_CHANGE.items():
             identity[part] = {k: v for k, v in identity[part].items() if k not in names}

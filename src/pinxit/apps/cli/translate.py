@@ -112,8 +112,9 @@ class Translate:
     """Seed of the noise."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is faster where the hardware has it, and rounds to about 3 digits."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """bf16 is quicker where the machine has quick instructions for it, and rounds to about 3 digits; auto: bf16 there,
+    fp32 elsewhere."""
 
 
 def main(arguments: list[str]) -> None:
@@ -139,8 +140,9 @@ def translate(o: Translate) -> None:
             open_regions(job.file).close()
     remark(o, model, jobs)
 
-    device = next(model.network.parameters()).device.type
-    half = torch.autocast(device, torch.bfloat16) if o.precision == "bf16" else nullcontext()
+    on = next(model.network.parameters()).device
+    device, precision = on.type, pictures.precision_of(o.precision, on)
+    half = torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext()
     with progress(sum(job.work for job in jobs), quiet=len(jobs) < 2 and jobs[0].tiling is None) as advance, half:
         for job in jobs:
             try:

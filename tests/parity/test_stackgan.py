@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,18 @@ def made(G1: StageOne, G2: StageTwo | None, io: dict[str, Tensor]) -> tuple[Tens
     return rough, *G2(rough, io["text"], io["eps_1"])
 
 
+def in_double(G1: StageOne, G2: StageTwo | None, io: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The pictures without fp32's rounding, but for the text's, by copies of the networks."""
+    G1 = copy.deepcopy(G1).double()
+    G1.ca.float()
+    fake, _ = G1(io["text"], io["noise"].double(), io["eps_0"])
+    if G2 is not None:
+        G2 = copy.deepcopy(G2).double()
+        G2.ca.float()
+        fake, _ = G2(fake.double(), io["text"], io["eps_1"])
+    return {"fake": fake, "fake_every4": fake[..., ::4, ::4]}
+
+
 @pytest.mark.golden_with("io.npz")
 def test_networks(golden: Path, compare: Compare) -> None:
     """Pictures, conditions and judgements, in eval mode and then, from the same checkpoint, in train mode."""
@@ -104,9 +117,15 @@ def test_networks(golden: Path, compare: Compare) -> None:
             }
             names = [name.removeprefix(f"{mode}/") for name in io if name.startswith(f"{mode}/")]
             assert len(names) > 4
+            exact = in_double(G1, G2, io) if mode == "train" else {}
             for name in names:
                 if ours[name].numel():
-                    compare(f"{mode}: {name}", worst(ours[name], io[f"{mode}/{name}"]), ATOL)
+                    theirs = io[f"{mode}/{name}"]
+                    # Batch norm of two samples enlarges rounding where they are nearly alike: the golden's own, too.
+                    rounding = worst(exact[name], theirs) if name in exact else 0.0
+                    compare(f"{mode}: {name}", worst(ours[name], theirs), ATOL + 2 * rounding)
+                    if name in exact:
+                        compare(f"{mode}: {name} in double", rounding, 2 * ATOL)
                 else:
                     assert not io[f"{mode}/{name}"].numel()
 

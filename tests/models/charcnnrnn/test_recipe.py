@@ -169,8 +169,9 @@ def test_two_processes_agree_with_one(tmp_path: Path) -> None:
 def test_it_learns_which_sentence_belongs_to_which_photo(tmp_path: Path) -> None:
     """From the command line; the model then finds the colour that a sentence names."""
     captioned(tmp_path / "data")
-    options = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--steps", "250", "--no-tensorboard"]
-    options += ["--spare-equal", "--lr", "0.002", "--hidden", "32", "--channels", "16", "24"]
+    # So long that it is learnt from any seed (seeds 0 to 3 were tried): after 250 steps that was chance.
+    options = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--steps", "600", "--no-tensorboard"]
+    options += ["--spare-equal", "--lr", "0.004", "--hidden", "32", "--channels", "16", "24"]
     train(["charcnnrnn", "--preset", "tiny", *options])
     model = pinxit.load(tmp_path / "run")
     photos = [Image.new("RGB", (30, 20), colour) for colour in COLOURS.values()]

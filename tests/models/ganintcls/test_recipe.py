@@ -206,4 +206,6 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     one, two = (torch.load(tmp_path / name / "state.pt", weights_only=True)["recipe"] for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name, value in one.items():
-        assert (value.float() - two[name].float()).abs().mean() < 1e-3, name
+        # Attention's softmax does not see its bias, whose gradient is rounding, and Adam makes whole steps of that.
+        if name != "texts.network.attention.bias":
+            assert (value.float() - two[name].float()).abs().mean() < 1e-3, name

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pinxit.nn.products import Products
 
@@ -34,27 +34,32 @@ MOST_PIXELS = 64 * 64
 NUMBERS, PATCHES = 1 << 14, 128
 """Of larger tiles, patches times channels that are taken at a time; and patches at least, by matrices not in order."""
 
-INPUTS = 8
-"""Input channels whose kernels are transformed at a time."""
+OUTPUTS = 16
+"""Output channels whose kernels are transformed at a time."""
 
 
-class Winograd(nn.Module):
+class Winograd:
     """A 3x3 convolution of stride 1 without padding with the weights of another, for use without gradients."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, tile: int = 2) -> None:
         """weight [O, C, 3, 3], bias [O]; `tile`: 2 or 4."""
-        super().__init__()
         self.tile, self.bias = tile, None if bias is None else bias.detach()
         outputs, inputs, taps = weight.shape[:3]
         _, G, _ = matrices(tile, taps, torch.float64)
-        kernels = weight.new_empty(len(G), inputs, outputs)
-        # In double, as rounding once more would be all that is lost here; some at a time, so that they stay in cache.
-        for some in range(0, inputs, INPUTS):
-            part = weight.detach()[:, some : some + INPUTS].double().cpu().permute(2, 3, 1, 0)
-            kernels[:, some : some + INPUTS] = (G @ part.reshape(taps * taps, -1)).view(len(G), -1, outputs)
-        self.products = Products(kernels.mT) if tile == 4 else kernels
+        # [side^2, O, C]. It matters how they lie: few patches by many channels are multiplied quickest by rows of
+        # inputs, many patches by rows of outputs.
+        if tile == 2:
+            kernels = weight.new_empty(len(G), outputs, inputs)
+        else:
+            kernels = weight.new_empty(len(G), inputs, outputs).mT
+        # In double, as rounding once more would be all that is lost here; some at a time, so that they stay in cache,
+        # and by outputs, as the weights lie in memory where channels are last.
+        for some in range(0, outputs, OUTPUTS):
+            part = weight.detach()[some : some + OUTPUTS].permute(0, 2, 3, 1).flatten(1, 2).double()
+            kernels[:, some : some + OUTPUTS] = by_patch(G, part).transpose(0, 1)
+        self.products = Products(kernels) if tile == 4 else kernels.mT
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """[N, C, H + 2, W + 2] -> [N, O, H, W], channels last."""
         if isinstance(self.products, Products):
             return convolved(x, self.products, self.bias, self.tile, 3)

@@ -36,7 +36,7 @@ def quick_at_bf16(device: torch.device) -> bool:
     AVX-512's instructions for bf16, but for one kind.
 
     Intel's from Sapphire Rapids on (the first with fp16) have AMX for it. Where that is switched off, as in many
-    virtual machines, their AVX-512 makes bf16 products at 0.4 to 0.5 of the speed of fp32 ones; AMD's at twice.
+    virtual machines, their AVX-512 makes bf16 products at 0.4 to 0.8 of the speed of fp32 ones; AMD's at twice.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -56,7 +56,7 @@ def test_products(order: bool, shape: tuple[int, int, int, int]) -> None:
     count, usual, inputs, outputs = shape
     matrices, x = torch.randn(count, outputs, inputs), torch.randn(usual + 5, count, inputs)
     made = Products(matrices, order)
-    assert made.orders == (order and inputs in (16, 48) and products.can_order())
+    assert made.orders == (order and inputs in (16, 48) and products.can_order(matrices) and products.with_avx512())
     expected = torch.einsum("psc,soc->pso", x.double(), matrices.double())
     for part in (slice(usual), slice(usual - 1), slice(3, 3 + usual), slice(usual + 5)):
         found = made(x[part], usual)
@@ -68,7 +68,7 @@ def test_products(order: bool, shape: tuple[int, int, int, int]) -> None:
 
 
 def test_products_where_there_is_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "can_order", lambda: False)
+    monkeypatch.setattr(products, "can_order", lambda _: False)
     x, weight = torch.randn(1, 32, 20, 20), torch.randn(32, 32, 3, 3) / 17
     quick = Winograd(weight, None, 4)
     assert isinstance(quick.products, Products)

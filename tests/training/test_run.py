@@ -137,9 +137,9 @@ def test_bfloat16_gives_finite_losses_near_those_of_fp32(done: Path, arguments, 
     main(arguments(tmp_path / "run", "--steps 3 --log-every 1 --precision bf16"))
     # The first step is of the same weights. Then hinge, L1 and Adam's first steps, which are signs, enlarge rounding:
     # by the third step losses were seen 10 % apart, on one processor more than on another.
-    for half, whole, near in zip(records(tmp_path / "run"), records(done), (0.005, 0.2, 0.2), strict=True):
+    for half, whole, near in zip(records(tmp_path / "run"), records(done), (0.005, 0.1, 0.2), strict=True):
         for name in ("GAN", "feature_matching", "D_fake", "D_real"):
-            assert half[name] == pytest.approx(whole[name], rel=near, abs=near / 2)
+            assert half[name] == pytest.approx(whole[name], rel=near, abs=min(near / 2, 0.05))
     first = records(done)[0]["feature_matching"]
     assert records(tmp_path / "run")[0]["feature_matching"] != pytest.approx(first, rel=1e-6)
     assert {str(t.dtype) for t in read(tmp_path / "run").tensors.values()} == {"torch.float32"}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pinxit.nn.ordered import can_order
+
 LANES = 16
 """Channels that a convolution in groups works on at once; of others it is slow."""
 MOST_CHANNELS = 256
@@ -26,9 +28,7 @@ class Products:
     def __init__(self, matrices: Tensor, order: bool = True) -> None:
         _, self.outputs, inputs = matrices.shape
         fit = all(channels % LANES == 0 and channels <= MOST_CHANNELS for channels in (self.outputs, inputs))
-        self.orders = (
-            order and fit and matrices.dtype == torch.float32 and matrices.device.type == "cpu" and can_order()
-        )
+        self.orders = order and fit and matrices.dtype == torch.float32 and can_order(matrices) and with_avx512()
         self.matrices = matrices
         self.in_order: tuple[int, Tensor] | None = None
 
@@ -50,8 +50,6 @@ class Products:
         return out.permute(0, 2, 3, 1).view(usual, count, outputs)
 
 
-def can_order() -> bool:
-    """Whether this PyTorch has oneDNN and lets us put weights in its order; and the processor is of the kind on which
-    that was seen to pay."""
-    known = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-    return known and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+def with_avx512() -> bool:
+    """The kind of processor on which that was seen to pay."""
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
